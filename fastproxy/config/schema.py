@@ -1,0 +1,217 @@
+"""The configuration as values: every key, its unit, its default and why.
+
+Loading, merging flags and environment, and judging live in load.py and check.py. Sizes are bytes
+and durations seconds once decoded; in TOML both are written with their unit ("16MiB", "30s").
+"""
+
+from typing import Literal
+
+import msgspec
+
+
+class Size(int):
+    """A number of bytes, written "64KiB", "5MiB", "1GiB" or "512B"."""
+
+    __slots__ = ()
+
+
+class Duration(float):
+    """A number of seconds, written "500ms", "30s", "5m" or "4h"."""
+
+    __slots__ = ()
+
+
+KiB, MiB, GiB = 1 << 10, 1 << 20, 1 << 30
+
+
+class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A table of the file: unknown keys are errors."""
+
+
+class Server(Strict, frozen=True):
+    """Listeners and processes."""
+
+    listen: tuple[str, ...] = ("127.0.0.1:8080",)  # "HOST:PORT", "[::1]:PORT" or "unix:/path"
+    admin_listen: str = ""  # /healthz /readyz /metrics; empty: off
+    workers: int = 1  # 0: one a core
+    backlog: int = 4096  # nginx's 511 is too short for tens of thousands of reconnects
+    state_dir: str = ""  # journal of multipart uploads; empty: no journal
+    drain: Duration = Duration(30)  # SIGTERM: time for ordinary requests
+    upload_drain: Duration = Duration(600)  # SIGTERM: time for uploads
+    trusted_proxies: tuple[str, ...] = ()  # CIDRs whose X-Forwarded-* and X-Request-Id are believed
+
+
+class Limits(Strict, frozen=True):
+    """What one client may ask of us."""
+
+    header_bytes: Size = Size(32 * KiB)  # nginx 4 x 8 KiB, HAProxy 16 KiB
+    header_count: int = 100  # Apache's and HAProxy's number
+    target_bytes: Size = Size(8 * KiB)
+    body: Size = Size(1 * GiB)  # proxied bodies; uploads have their own limit
+    header_timeout: Duration = Duration(30)
+    idle_timeout: Duration = Duration(75)  # nginx's keepalive_timeout
+    body_timeout: Duration = Duration(60)  # between two reads of a body
+    send_timeout: Duration = Duration(60)  # a reader that takes nothing for this long
+    min_body_rate: Size = Size(0)  # bytes a second, averaged after `rate_grace`; 0: off
+    rate_grace: Duration = Duration(30)
+    lingering_bytes: Size = Size(16 * MiB)  # read and dropped after an early answer ...
+    lingering_timeout: Duration = Duration(5)  # ... for at most this long
+    connections: int = 16_000  # a worker's clients at once; more wait in the backlog
+
+
+class Memory(Strict, frozen=True):
+    """Upload buffers of one worker: bounded by `budget`, then `spill_budget` of disk."""
+
+    budget: Size = Size(256 * MiB)
+    slab: Size = Size(64 * KiB)
+    low_water: float = 0.25  # share of free slabs under which slow tails are spilled
+    high_water: float = 0.5  # share of free slabs at which spilling stops
+    flying_share: float = 0.5  # share of the budget that parts on their way may hold
+    spill_budget: Size = Size(4 * GiB)
+    spill_dir: str = ""  # empty: the system's temporary directory
+    queue: int = 100_000  # uploads that may wait for memory before new ones get 503
+
+
+class Log(Strict, frozen=True):
+    """Where lines go: "-" standard output (access) or error (error), "off", or a file."""
+
+    access: str = "-"
+    error: str = "-"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Auth(Strict, frozen=True):
+    """The secret shared with the backend. At least 32 bytes, from a file."""
+
+    secret_file: str = ""
+    issuer: str = "fastproxy"
+    ttl: Duration = Duration(60)
+
+
+class Backend(Strict, frozen=True):
+    """A service behind us. `address`: "http://HOST:PORT", "https://HOST:PORT" or "unix:/path"."""
+
+    address: str
+    connect_timeout: Duration = Duration(5)
+    header_timeout: Duration = Duration(300)  # Workhorse's proxyHeadersTimeout
+    body_timeout: Duration = Duration(60)  # between two reads of a response body
+    idle_timeout: Duration = Duration(15)  # pooled connections; keep below the backend's own
+    max_idle: int = 128
+    max_connections: int = 0  # a worker's, 0: no limit
+    queue: int = 1024  # requests that wait when max_connections is reached
+    queue_timeout: Duration = Duration(30)
+    ca_file: str = ""
+
+
+class LocalStore(Strict, frozen=True, tag_field="type", tag="local"):
+    """A directory. Objects appear by atomic rename after fsync."""
+
+    path: str
+    fsync: bool = True
+
+
+class S3Store(Strict, frozen=True, tag_field="type", tag="s3"):
+    """An S3 bucket. Without key files the usual credentials chain decides."""
+
+    bucket: str
+    endpoint: str = ""
+    region: str = "us-east-1"
+    addressing: Literal["path", "virtual", "auto"] = "auto"
+    prefix: str = ""
+    access_key_file: str = ""
+    secret_key_file: str = ""
+    ca_file: str = ""
+    part_size: Size = Size(8 * MiB)
+    equal_parts: bool = False  # Cloudflare R2 wants it
+    checksum: Literal["none", "md5", "crc32c", "crc64nvme", "sha256"] = "none"
+    attempts: int = 5  # of one part
+    timeout: Duration = Duration(60)  # of one attempt without progress
+    connections: int = 64
+
+
+class Match(Strict, frozen=True):
+    """Which requests a route takes. `path`: exact, `*` is one segment, `**` any rest."""
+
+    path: str = "/**"
+    methods: tuple[str, ...] = ()
+    host: str = ""
+
+
+class Route(Match, frozen=True, tag_field="action"):
+    """What all routes share. The first route that matches decides."""
+
+    name: str = ""  # for logs and metrics; default: its path
+
+
+class ProxyRoute(Route, frozen=True, tag="proxy"):
+    """Forward to a backend and stream back."""
+
+    backend: str = "default"
+    buffer: Literal["none", "request", "response", "both"] = "none"
+    max_body: Size | None = None
+    websocket: bool = False
+
+
+class UploadRoute(Route, frozen=True, tag="upload"):
+    """Ask the backend, store the body, tell the backend where it is."""
+
+    backend: str = "default"
+    store: str = "default"
+    authorize_suffix: str = "/authorize"
+    max_size: Size = Size(5 * 1024 * GiB)
+    hashes: tuple[Literal["md5", "sha1", "sha256", "sha512", "crc32c", "crc64nvme"], ...] = ()
+    part_size: Size | None = None
+    part_concurrency: int = 4
+    timeout: Duration = Duration(4 * 3600)
+    retain: bool = True  # False: known lengths stream without holding whole parts
+    allowed_hosts: tuple[str, ...] = ()  # hosts that presigned URLs may name; empty: none
+    delete_after: bool = False  # remove the object once the backend has answered
+
+
+class StaticRoute(Route, frozen=True, tag="static"):
+    """Files beneath a directory."""
+
+    root: str
+    index: str = "index.html"
+    cache_control: str = ""
+    strip_prefix: str = ""
+
+
+class FixedRoute(Route, frozen=True, tag="fixed"):
+    """One answer for all."""
+
+    status: int = 200
+    body: str = ""
+    headers: dict[str, str] = {}
+
+
+class PythonRoute(Route, frozen=True, tag="python"):
+    """An async function `module:name` that takes a fastproxy Request and returns a Response."""
+
+    handler: str
+    max_body: Size = Size(1 * MiB)
+
+
+class AsgiRoute(Route, frozen=True, tag="asgi"):
+    """Any ASGI 3 application, `module:name`."""
+
+    application: str
+    root_path: str = ""
+    max_body: Size | None = None
+
+
+AnyRoute = ProxyRoute | UploadRoute | StaticRoute | FixedRoute | PythonRoute | AsgiRoute
+AnyStore = LocalStore | S3Store
+
+
+class Config(Strict, frozen=True):
+    """The whole file."""
+
+    server: Server = Server()
+    limits: Limits = Limits()
+    memory: Memory = Memory()
+    log: Log = Log()
+    auth: Auth = Auth()
+    backend: dict[str, Backend] = {}
+    store: dict[str, AnyStore] = {}
+    route: tuple[AnyRoute, ...] = ()

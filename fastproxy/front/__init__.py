@@ -1,0 +1,1 @@
+"""The near side: client sockets."""

@@ -1,0 +1,1 @@
+"""What we can do with a request: one capability a file."""

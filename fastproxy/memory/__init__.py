@@ -1,0 +1,1 @@
+"""Who gets memory: slabs, spill file, and the policy that decides."""

@@ -1,0 +1,87 @@
+"""Heads of HTTP messages as values. No parsing, no sockets.
+
+Header names keep the spelling they came with; comparison is always on lower-case ASCII bytes.
+"""
+
+Headers = list[tuple[bytes, bytes]]
+
+
+def find_header(headers: Headers, lower_name: bytes) -> bytes | None:
+    """The value of the first field called `lower_name`, or None."""
+    for name, value in headers:
+        if name.lower() == lower_name:
+            return value
+    return None
+
+
+class RequestHead:
+    """One request head, already judged: what is here is unambiguous.
+
+    `target` is the raw origin-form target (path and query). `content_length` is None when no
+    Content-Length was sent; `is_chunked` and `content_length` exclude each other.
+    """
+
+    __slots__ = (
+        "content_length",
+        "expects_continue",
+        "headers",
+        "host",
+        "is_chunked",
+        "keep_alive",
+        "method",
+        "minor_version",
+        "target",
+        "upgrade",
+    )
+
+    def __init__(self, method: bytes, target: bytes, minor_version: int, headers: Headers) -> None:
+        self.method = method
+        self.target = target
+        self.minor_version = minor_version
+        self.headers = headers
+        self.host = b""
+        self.content_length: int | None = None
+        self.is_chunked = False
+        self.keep_alive = minor_version == 1
+        self.expects_continue = False
+        self.upgrade = b""
+
+    @property
+    def has_body(self) -> bool:
+        """Whether body bytes follow this head."""
+        return self.is_chunked or bool(self.content_length)
+
+    def header(self, lower_name: bytes) -> bytes | None:
+        """The value of the first field called `lower_name`, or None."""
+        return find_header(self.headers, lower_name)
+
+
+class ResponseHead:
+    """One response head. `content_length` and `is_chunked` as in RequestHead."""
+
+    __slots__ = (
+        "content_length",
+        "headers",
+        "is_chunked",
+        "keep_alive",
+        "minor_version",
+        "reason",
+        "status",
+        "upgrade",
+    )
+
+    def __init__(
+        self, status: int, reason: bytes, headers: Headers, minor_version: int = 1
+    ) -> None:
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+        self.minor_version = minor_version
+        self.content_length: int | None = None
+        self.is_chunked = False
+        self.keep_alive = minor_version == 1
+        self.upgrade = b""
+
+    def header(self, lower_name: bytes) -> bytes | None:
+        """The value of the first field called `lower_name`, or None."""
+        return find_header(self.headers, lower_name)

@@ -1,0 +1,1 @@
+"""Access log lines, metrics, request ids."""

@@ -1,0 +1,1 @@
+"""Where objects go: a local directory, S3, presigned URLs."""

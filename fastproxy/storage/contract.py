@@ -1,0 +1,89 @@
+"""What a store promises. Every store passes tests/contract/test_store.py.
+
+* An object appears whole or not at all: no reader ever sees a partial object under its key.
+* `put` and `complete` return only after the store confirmed the size (and checksum, if it has one).
+* `abort` and `delete` may be called again and after failures; what is already gone is no error.
+* Failures are StorageFault and nothing else; cancellation is never turned into one.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class StoreNeeds:
+    """What parts must look like. Sizes in bytes; the last part may always be smaller.
+
+    `part_size` is where growth begins. `equal_parts`: all but the last must have one size.
+    """
+
+    min_part: int = 5 << 20
+    part_size: int = 8 << 20
+    max_part: int = 5 << 30
+    max_parts: int = 10_000
+    max_object: int = 5 << 40
+    equal_parts: bool = False
+
+
+class PartBody(Protocol):
+    """The bytes of one part, in memory or read back from disk; can be read again for a retry."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    def chunks(self) -> AsyncIterator[Sequence[memoryview]]:
+        """The part's bytes in order, in runs of views; a run is valid until the next is asked for."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the store confirmed."""
+
+    key: str
+    size: int
+    etag: str = ""
+    path: str = ""  # local directory only
+    checksums: dict[str, str] = field(default_factory=dict)
+
+
+class PartUpload(Protocol):
+    """One multipart upload in flight. Parts may be put in any order and several at once."""
+
+    @property
+    def upload_id(self) -> str: ...
+    async def put_part(self, body: PartBody) -> None:
+        """Store one part. Retries are the store's own business, within its deadline."""
+        ...
+
+    async def complete(self, size: int) -> Stored:
+        """Make the object visible; `size` is what all parts add up to."""
+        ...
+
+    async def abort(self) -> None:
+        """Remove every trace. Also called when `complete` failed."""
+        ...
+
+
+class Store(Protocol):
+    """A place for objects."""
+
+    @property
+    def needs(self) -> StoreNeeds: ...
+    async def put(self, key: str, body: PartBody, *, content_type: str = "") -> Stored:
+        """Store a whole object in one request."""
+        ...
+
+    async def begin(self, key: str, *, content_type: str = "", size: int | None = None) -> PartUpload:
+        """Start a multipart upload; `size` in bytes when it is known."""
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Remove an object."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...

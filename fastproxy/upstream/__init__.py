@@ -1,0 +1,1 @@
+"""The far side: backends, their connections and what we ask them."""
