@@ -5,13 +5,15 @@ slabs as bytes arrive (none before the first byte) and hands over each filled pa
 sequence of memoryviews. Needs nothing but Python: no asyncio, no other module of this package.
 
 Ownership: one chunker has one owner and is not shared between threads. Memory of a part is not used
-again before `release()` was called *and* the last memoryview of it is gone, so a transport that still
+again before `release()` was called *and* its last memoryview is gone, so a transport that still
 writes a view can never send other bytes.
 """
 
-from collections.abc import Buffer, Callable, Iterator  # type: ignore[attr-defined]
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import final
+
+from typing_extensions import Buffer
 
 class PoolExhausted(MemoryError):
     """The pool has no free slab. Nothing was lost: release parts, or pause, and go on."""
@@ -64,7 +66,10 @@ class Part:
     def __len__(self) -> int: ...
     def __enter__(self) -> Part: ...
     def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
     ) -> None: ...
 
 @final
@@ -113,9 +118,9 @@ class Chunker:
         For spilling to disk and for stores that take pieces of any size.
         """
     def cut(self) -> None:
-        """End the unfinished part here (if it holds or has handed over anything) and begin the next."""
+        """End the unfinished part here, if it holds or handed over anything; begin the next."""
     def finish(self) -> None:
-        """The stream has ended: the tail becomes the last part. An empty stream gives one empty part."""
+        """The stream has ended: the tail is the last part. An empty stream gives one empty part."""
     def close(self) -> None:
         """Release everything not handed over. Idempotent; also done on deallocation."""
     def __iter__(self) -> Iterator[Part]:

@@ -1,6 +1,6 @@
 """Every failure we name: whose fault, what, which status, and whether a retry is safe.
 
-`detail` is for our log and never sent to a client. Foreign exceptions (httptools, OSError, botocore)
+`detail` is for our log and never sent to a client. Foreign exceptions (httptools, OSError, boto)
 are turned into one of these in the room that called the library.
 """
 
@@ -43,7 +43,7 @@ class ClientFault(FastproxyError):
 
     side = Side.CLIENT
     kind = "client"
-    status = 400
+    status: ClassVar[int | None] = 400
 
 
 class BadHead(ClientFault):

@@ -28,7 +28,7 @@ class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """A table of the file: unknown keys are errors."""
 
 
-class Server(Strict, frozen=True):
+class Server(Strict, frozen=True, kw_only=True):
     """Listeners and processes."""
 
     listen: tuple[str, ...] = ("127.0.0.1:8080",)  # "HOST:PORT", "[::1]:PORT" or "unix:/path"
@@ -41,7 +41,7 @@ class Server(Strict, frozen=True):
     trusted_proxies: tuple[str, ...] = ()  # CIDRs whose X-Forwarded-* and X-Request-Id are believed
 
 
-class Limits(Strict, frozen=True):
+class Limits(Strict, frozen=True, kw_only=True):
     """What one client may ask of us."""
 
     header_bytes: Size = Size(32 * KiB)  # nginx 4 x 8 KiB, HAProxy 16 KiB
@@ -59,7 +59,7 @@ class Limits(Strict, frozen=True):
     connections: int = 16_000  # a worker's clients at once; more wait in the backlog
 
 
-class Memory(Strict, frozen=True):
+class Memory(Strict, frozen=True, kw_only=True):
     """Upload buffers of one worker: bounded by `budget`, then `spill_budget` of disk."""
 
     budget: Size = Size(256 * MiB)
@@ -72,7 +72,7 @@ class Memory(Strict, frozen=True):
     queue: int = 100_000  # uploads that may wait for memory before new ones get 503
 
 
-class Log(Strict, frozen=True):
+class Log(Strict, frozen=True, kw_only=True):
     """Where lines go: "-" standard output (access) or error (error), "off", or a file."""
 
     access: str = "-"
@@ -80,7 +80,7 @@ class Log(Strict, frozen=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-class Auth(Strict, frozen=True):
+class Auth(Strict, frozen=True, kw_only=True):
     """The secret shared with the backend. At least 32 bytes, from a file."""
 
     secret_file: str = ""
@@ -88,7 +88,7 @@ class Auth(Strict, frozen=True):
     ttl: Duration = Duration(60)
 
 
-class Backend(Strict, frozen=True):
+class Backend(Strict, frozen=True, kw_only=True):
     """A service behind us. `address`: "http://HOST:PORT", "https://HOST:PORT" or "unix:/path"."""
 
     address: str
@@ -103,14 +103,14 @@ class Backend(Strict, frozen=True):
     ca_file: str = ""
 
 
-class LocalStore(Strict, frozen=True, tag_field="type", tag="local"):
+class LocalStore(Strict, frozen=True, kw_only=True, tag_field="type", tag="local"):
     """A directory. Objects appear by atomic rename after fsync."""
 
     path: str
     fsync: bool = True
 
 
-class S3Store(Strict, frozen=True, tag_field="type", tag="s3"):
+class S3Store(Strict, frozen=True, kw_only=True, tag_field="type", tag="s3"):
     """An S3 bucket. Without key files the usual credentials chain decides."""
 
     bucket: str
@@ -129,7 +129,7 @@ class S3Store(Strict, frozen=True, tag_field="type", tag="s3"):
     connections: int = 64
 
 
-class Match(Strict, frozen=True):
+class Match(Strict, frozen=True, kw_only=True):
     """Which requests a route takes. `path`: exact, `*` is one segment, `**` any rest."""
 
     path: str = "/**"
@@ -137,13 +137,13 @@ class Match(Strict, frozen=True):
     host: str = ""
 
 
-class Route(Match, frozen=True, tag_field="action"):
+class Route(Match, frozen=True, kw_only=True, tag_field="action"):
     """What all routes share. The first route that matches decides."""
 
     name: str = ""  # for logs and metrics; default: its path
 
 
-class ProxyRoute(Route, frozen=True, tag="proxy"):
+class ProxyRoute(Route, frozen=True, kw_only=True, tag="proxy"):
     """Forward to a backend and stream back."""
 
     backend: str = "default"
@@ -152,7 +152,7 @@ class ProxyRoute(Route, frozen=True, tag="proxy"):
     websocket: bool = False
 
 
-class UploadRoute(Route, frozen=True, tag="upload"):
+class UploadRoute(Route, frozen=True, kw_only=True, tag="upload"):
     """Ask the backend, store the body, tell the backend where it is."""
 
     backend: str = "default"
@@ -168,7 +168,7 @@ class UploadRoute(Route, frozen=True, tag="upload"):
     delete_after: bool = False  # remove the object once the backend has answered
 
 
-class StaticRoute(Route, frozen=True, tag="static"):
+class StaticRoute(Route, frozen=True, kw_only=True, tag="static"):
     """Files beneath a directory."""
 
     root: str
@@ -177,7 +177,7 @@ class StaticRoute(Route, frozen=True, tag="static"):
     strip_prefix: str = ""
 
 
-class FixedRoute(Route, frozen=True, tag="fixed"):
+class FixedRoute(Route, frozen=True, kw_only=True, tag="fixed"):
     """One answer for all."""
 
     status: int = 200
@@ -185,14 +185,14 @@ class FixedRoute(Route, frozen=True, tag="fixed"):
     headers: dict[str, str] = {}
 
 
-class PythonRoute(Route, frozen=True, tag="python"):
+class PythonRoute(Route, frozen=True, kw_only=True, tag="python"):
     """An async function `module:name` that takes a fastproxy Request and returns a Response."""
 
     handler: str
     max_body: Size = Size(1 * MiB)
 
 
-class AsgiRoute(Route, frozen=True, tag="asgi"):
+class AsgiRoute(Route, frozen=True, kw_only=True, tag="asgi"):
     """Any ASGI 3 application, `module:name`."""
 
     application: str
@@ -204,7 +204,7 @@ AnyRoute = ProxyRoute | UploadRoute | StaticRoute | FixedRoute | PythonRoute | A
 AnyStore = LocalStore | S3Store
 
 
-class Config(Strict, frozen=True):
+class Config(Strict, frozen=True, kw_only=True):
     """The whole file."""
 
     server: Server = Server()

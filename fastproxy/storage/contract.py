@@ -34,7 +34,7 @@ class PartBody(Protocol):
     @property
     def size(self) -> int: ...
     def chunks(self) -> AsyncIterator[Sequence[memoryview]]:
-        """The part's bytes in order, in runs of views; a run is valid until the next is asked for."""
+        """The bytes in order, in runs of views; a run is valid until the next is asked for."""
         ...
 
 
@@ -76,7 +76,9 @@ class Store(Protocol):
         """Store a whole object in one request."""
         ...
 
-    async def begin(self, key: str, *, content_type: str = "", size: int | None = None) -> PartUpload:
+    async def begin(
+        self, key: str, *, content_type: str = "", size: int | None = None
+    ) -> PartUpload:
         """Start a multipart upload; `size` in bytes when it is known."""
         ...
 
