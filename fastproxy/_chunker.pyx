@@ -1,0 +1,509 @@
+"""Byte stream in, parts of an exact size out, in bounded memory. Contract: _chunker.pyi.
+
+Who owns a slab is told by its reference count alone: the unfinished part, a `Part` that was not
+released, and every memoryview hold one. When the last is gone, and not before, `_Slab.__dealloc__`
+puts it on the free list. So memory that a transport still reads is never given to another upload.
+"""
+
+cimport cython
+from cpython.buffer cimport (
+    PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES, PyBUF_WRITABLE,
+    PyBuffer_Release, PyObject_GetBuffer,
+)
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.memoryview cimport PyMemoryView_FromObject
+from cpython.number cimport PyNumber_Index
+from libc.stdint cimport int64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memmove, memset
+from posix.mman cimport (
+    MADV_DONTNEED, MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE,
+    madvise, mmap, munmap,
+)
+from posix.unistd cimport _SC_PAGESIZE, sysconf
+
+
+class PoolExhausted(MemoryError):
+    """The pool has no free slab. Nothing was lost: release parts, or pause, and go on."""
+
+
+class ChunkerClosed(ValueError):
+    """The chunker was finished or closed and takes no more bytes."""
+
+
+cdef char* BYTE_FORMAT = b"B"  # struct module syntax: unsigned bytes
+
+
+cdef enum Touch:
+    FRESH  # free, and the kernel has not committed memory to it
+    DIRTY  # free, and still backed by memory
+    TAKEN
+
+
+cdef enum Stage:
+    OPEN
+    FINISHED
+    CLOSED
+
+
+@cython.final
+cdef class SlabPool:
+    """A hard budget of `budget` bytes (rounded down to whole slabs of `slab_size` bytes)."""
+
+    cdef readonly Py_ssize_t slab_size
+    cdef readonly Py_ssize_t slab_count
+    cdef readonly Py_ssize_t free_count
+    cdef readonly Py_ssize_t peak_count
+    cdef char* memory
+    cdef Py_ssize_t* free_slabs  # a stack: what was used last is warm in the cache
+    cdef unsigned char* touched  # one Touch per slab
+
+    def __cinit__(self, Py_ssize_t budget, Py_ssize_t slab_size=65536):
+        if slab_size < 1:
+            raise ValueError("slab_size must be at least 1")
+        if budget < slab_size:
+            raise ValueError("the budget does not hold one slab")
+        self.slab_size = slab_size
+        self.slab_count = self.free_count = budget // slab_size
+        self._allocate()
+
+    cdef int _allocate(self) except -1:
+        cdef Py_ssize_t i
+        self.free_slabs = <Py_ssize_t*> malloc(self.slab_count * sizeof(Py_ssize_t))
+        self.touched = <unsigned char*> malloc(self.slab_count)
+        if self.free_slabs == NULL or self.touched == NULL:
+            raise MemoryError("no memory for the slab lists")
+        for i in range(self.slab_count):
+            self.free_slabs[i] = self.slab_count - 1 - i
+        memset(self.touched, FRESH, self.slab_count)
+        cdef void* memory = mmap(
+            NULL, self.slab_count * self.slab_size,
+            PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0,
+        )
+        if memory == MAP_FAILED:
+            raise MemoryError("the kernel refused the slab mapping")
+        self.memory = <char*> memory
+        return 0
+
+    def __dealloc__(self):
+        # Every slab holds a reference to its pool, so no view is left when this runs.
+        if self.memory != NULL:
+            munmap(self.memory, self.slab_count * self.slab_size)
+        free(self.free_slabs)
+        free(self.touched)
+
+    @property
+    def used_count(self):
+        return self.slab_count - self.free_count
+
+    def trim(self):
+        """Give the memory of free slabs back to the kernel (MADV_DONTNEED); bytes given back."""
+        cdef Py_ssize_t first = 0, after, freed = 0
+        while first < self.slab_count:
+            if self.touched[first] != DIRTY:
+                first += 1
+                continue
+            after = first + 1
+            while after < self.slab_count and self.touched[after] == DIRTY:
+                after += 1
+            freed += self._trim_run(first, after)
+            first = after
+        return freed
+
+    cdef Py_ssize_t _trim_run(self, Py_ssize_t first, Py_ssize_t after) noexcept:
+        """Drop the pages that lie entirely in slabs [first, after)."""
+        cdef Py_ssize_t page = sysconf(_SC_PAGESIZE), size = self.slab_size
+        cdef Py_ssize_t start = (first * size + page - 1) // page * page
+        cdef Py_ssize_t end = after * size // page * page
+        if after == self.slab_count:  # the mapping's last page holds nobody else
+            end = (after * size + page - 1) // page * page
+        if start >= end or madvise(self.memory + start, end - start, MADV_DONTNEED) != 0:
+            return 0
+        first = (start + size - 1) // size
+        after = min(after, end // size)
+        if first < after:
+            memset(self.touched + first, FRESH, after - first)
+        return end - start
+
+    cdef _Slab _take(self):
+        """A free slab, or None."""
+        if self.free_count == 0:
+            return None
+        cdef _Slab slab = _Slab.__new__(_Slab)
+        self.free_count -= 1
+        slab.pool = self
+        slab.index = self.free_slabs[self.free_count]
+        slab.base = self.memory + slab.index * self.slab_size
+        self.touched[slab.index] = TAKEN
+        self.peak_count = max(self.peak_count, self.slab_count - self.free_count)
+        return slab
+
+    cdef void _give_back(self, Py_ssize_t index) noexcept:
+        self.touched[index] = DIRTY
+        self.free_slabs[self.free_count] = index
+        self.free_count += 1
+
+
+# Without garbage collection: a slab refers to its pool and a pool to nothing, so no cycle can be.
+@cython.final
+@cython.internal
+@cython.no_gc
+@cython.freelist(64)
+cdef class _Slab:
+    """One taken slab: first a writable window behind `filled`, once frozen its filled bytes."""
+
+    cdef SlabPool pool
+    cdef Py_ssize_t index
+    cdef char* base  # NULL in a slab that Python code made itself
+    cdef Py_ssize_t filled
+    cdef Py_ssize_t window
+    cdef bint is_frozen
+
+    def __init__(self):
+        raise TypeError("slabs come from a pool")
+
+    def __dealloc__(self):
+        if self.base != NULL:
+            self.pool._give_back(self.index)
+
+    def __getbuffer__(self, Py_buffer* buffer, int flags):
+        if self.is_frozen:
+            if flags & PyBUF_WRITABLE:
+                raise BufferError("a frozen slab is read-only")
+            buffer.buf = self.base
+            buffer.len = self.filled
+        elif self.window > 0:
+            buffer.buf = self.base + self.filled
+            buffer.len = self.window
+        else:
+            raise BufferError("no window of this slab is open")
+        buffer.obj = self
+        buffer.readonly = self.is_frozen
+        buffer.itemsize = 1
+        buffer.format = BYTE_FORMAT if flags & PyBUF_FORMAT else NULL
+        buffer.ndim = 1
+        buffer.shape = &buffer.len if flags & PyBUF_ND else NULL
+        buffer.strides = &buffer.itemsize if flags & PyBUF_STRIDES == PyBUF_STRIDES else NULL
+        buffer.suboffsets = NULL
+        buffer.internal = NULL
+
+
+@cython.final
+cdef class Part:
+    """A frozen run of bytes: `number` (from 1), `offset` in the stream, `size`, `views`.
+
+    `is_whole`: all bytes of the part are in it. `is_end`: its last byte ends the part. A piece from
+    `Chunker.take()` is neither; the piece that completes its part then is an end but not whole.
+    """
+
+    cdef readonly int64_t number
+    cdef readonly int64_t offset
+    cdef readonly Py_ssize_t size
+    cdef readonly bint is_whole
+    cdef readonly bint is_end
+    cdef list slabs  # None once released
+    cdef tuple cached_views
+
+    def __init__(self):
+        raise TypeError("parts come from a chunker")
+
+    @property
+    def is_released(self):
+        return self.slabs is None
+
+    @property
+    def views(self):
+        """Read-only views, in order. Raises ValueError once released."""
+        if self.slabs is None:
+            raise ValueError("the part was released")
+        if self.cached_views is None:
+            self.cached_views = tuple([PyMemoryView_FromObject(slab) for slab in self.slabs])
+        return self.cached_views
+
+    def tobytes(self):
+        """A copy of the bytes. Raises ValueError once released."""
+        if self.slabs is None:
+            raise ValueError("the part was released")
+        copy = PyBytes_FromStringAndSize(NULL, self.size)
+        cdef char* target = PyBytes_AS_STRING(copy)
+        cdef _Slab slab
+        for slab in self.slabs:
+            memcpy(target, slab.base, slab.filled)
+            target += slab.filled
+        return copy
+
+    def release(self):
+        """Give the slabs back (each as soon as its last view is gone). Idempotent."""
+        self.slabs = None
+        self.cached_views = None
+
+    def __len__(self):
+        return self.size
+
+    def __bool__(self):
+        return True
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, exc_type, exc, tb):
+        self.release()
+
+    def __repr__(self):
+        return f"<Part number={self.number} offset={self.offset} size={self.size}>"
+
+
+cdef int64_t _checked_size(object size) except -1:
+    cdef int64_t checked = PyNumber_Index(size)
+    if checked < 1:
+        raise ValueError(f"a part must have at least 1 byte, not {checked}")
+    return checked
+
+
+@cython.final
+cdef class Chunker:
+    """Cuts a byte stream into parts.
+
+    `part_size` is the size of every part but the last, in bytes, or a function from a part's number
+    (from 1) to its size. Complete parts wait in order for `next_part()`.
+    """
+
+    cdef SlabPool pool
+    cdef Stage stage
+    cdef int64_t fixed_size  # 0 when part_size is a function
+    cdef object part_size
+    cdef list asked          # the function's answers for the parts from `number` on
+    cdef int64_t number      # of the unfinished part
+    cdef int64_t handed_over  # bytes of the unfinished part that take() gave away
+    cdef readonly int64_t total
+    cdef readonly Py_ssize_t tail_size
+    cdef list tail           # slabs of the unfinished part; all but the last are full and frozen
+    cdef _Slab slab          # the one being filled (last of the tail), or None
+    cdef list ready
+
+    def __cinit__(self, SlabPool pool not None, object part_size):
+        self.pool = pool
+        self.stage = OPEN
+        self.part_size = part_size
+        if not callable(part_size):
+            self.fixed_size = _checked_size(part_size)
+        self.asked = []
+        self.number = 1
+        self.tail = []
+        self.ready = []
+
+    @property
+    def tail_slabs(self):
+        """Slabs held by the unfinished part."""
+        return len(self.tail)
+
+    @property
+    def room(self):
+        """Bytes that can be taken now without waiting for memory (also across part ends)."""
+        if self.stage != OPEN:
+            return 0
+        cdef int64_t slab_size = self.pool.slab_size
+        cdef int64_t slack = 0 if self.slab is None else slab_size - self.slab.filled
+        cdef int64_t missing = self._part_missing()
+        cdef int64_t slabs = self.pool.free_count
+        cdef int64_t room = min(missing, slack)
+        cdef Py_ssize_t ahead = 0
+        missing -= room
+        # A slab belongs to one part, so the last slab of each part may stay partly empty.
+        while slabs > 0 and missing < slabs * slab_size:
+            room += missing
+            slabs -= missing // slab_size + (missing % slab_size != 0)
+            ahead += 1
+            missing = self._size_of(ahead)
+        return room + slabs * slab_size
+
+    @property
+    def part_room(self):
+        """Bytes still missing for the unfinished part to be complete."""
+        return self._part_missing() if self.stage == OPEN else 0
+
+    @property
+    def is_finished(self):
+        return self.stage == FINISHED
+
+    def feed(self, data):
+        """Copy `data` in; the number of bytes taken, less than len(data) only if the pool ran dry.
+
+        Raises ChunkerClosed.
+        """
+        cdef Py_buffer source
+        self._require_open()
+        PyObject_GetBuffer(data, &source, PyBUF_SIMPLE)
+        try:
+            self._close_window()
+            return self._copy_in(<const char*> source.buf, source.len)
+        finally:
+            PyBuffer_Release(&source)
+
+    def get_buffer(self, Py_ssize_t sizehint=-1):
+        """A writable window for the kernel to fill, never empty, within one slab and one part.
+
+        Raises PoolExhausted, ChunkerClosed. Only the window of the latest call may be written.
+        """
+        self._require_open()
+        cdef Py_ssize_t window = self._open_slab()
+        if window == 0:
+            raise PoolExhausted("the slab pool has no free slab")
+        self.slab.window = window
+        return PyMemoryView_FromObject(self.slab)
+
+    def buffer_updated(self, Py_ssize_t nbytes):
+        """The first `nbytes` of the window are filled. Raises ValueError if that cannot be."""
+        self._require_open()
+        if self.slab is None or self.slab.window == 0:
+            raise ValueError("no window is open: get_buffer() comes first")
+        if nbytes < 0 or nbytes > self.slab.window:
+            raise ValueError(f"{nbytes} bytes cannot be in a window of {self.slab.window}")
+        self._close_window()
+        if nbytes > 0:
+            self._grow(nbytes)
+        else:
+            self._drop_empty_slab()
+
+    def next_part(self):
+        """The next complete part, or None."""
+        return self.ready.pop(0) if self.ready else None
+
+    def take(self):
+        """Hand over what is held of the unfinished part; it goes on with the room that is left.
+
+        For spilling to disk and for stores that take pieces of any size.
+        """
+        self._close_window()
+        if self.tail_size == 0:
+            self._drop_empty_slab()
+            return None
+        cdef Part part = self._freeze_tail(is_end=False)
+        self.handed_over += part.size
+        return part
+
+    def cut(self):
+        """End the unfinished part here, if it holds or handed over anything; begin the next."""
+        self._require_open()
+        self._close_window()
+        if self.tail_size > 0 or self.handed_over > 0:
+            self._end_part()
+        else:
+            self._drop_empty_slab()
+
+    def finish(self):
+        """The stream has ended: the tail is the last part. An empty stream gives one empty part."""
+        if self.stage == FINISHED:
+            return
+        self._require_open()
+        self._close_window()
+        if self.tail_size > 0 or self.handed_over > 0 or self.number == 1:
+            self._end_part()
+        else:
+            self._drop_empty_slab()
+        self.stage = FINISHED
+
+    def close(self):
+        """Release everything not handed over. Idempotent; also done on deallocation."""
+        self.stage = CLOSED
+        self.slab = None
+        self.tail = []
+        self.tail_size = 0
+        self.ready = []
+
+    def __iter__(self):
+        """Complete parts, until there are none."""
+        while self.ready:
+            yield self.next_part()
+
+    def __repr__(self):
+        return f"<Chunker total={self.total} number={self.number} tail_size={self.tail_size}>"
+
+    cdef int _require_open(self) except -1:
+        if self.stage == FINISHED:
+            raise ChunkerClosed("the chunker is finished")
+        if self.stage == CLOSED:
+            raise ChunkerClosed("the chunker is closed")
+        return 0
+
+    cdef int64_t _size_of(self, Py_ssize_t ahead) except -1:
+        """Size of the part `ahead` places after the unfinished one."""
+        if self.fixed_size > 0:
+            return self.fixed_size
+        while len(self.asked) <= ahead:
+            self.asked.append(_checked_size(self.part_size(self.number + len(self.asked))))
+        return self.asked[ahead]
+
+    cdef int64_t _part_missing(self) except -1:
+        return self._size_of(0) - self.handed_over - self.tail_size
+
+    cdef Py_ssize_t _open_slab(self) except -1:
+        """Bytes that fit into the slab being filled and into its part; 0 if the pool is dry."""
+        cdef int64_t missing = self._part_missing()
+        self._require_open()  # part_size is foreign code and may have closed us
+        if self.slab is None or self.slab.filled == self.pool.slab_size:
+            self._leave_slab()
+            self.slab = self.pool._take()
+            if self.slab is None:
+                return 0
+            self.tail.append(self.slab)
+        return min(missing, self.pool.slab_size - self.slab.filled)
+
+    cdef Py_ssize_t _copy_in(self, const char* data, Py_ssize_t size) except -1:
+        cdef Py_ssize_t taken = 0, step
+        while taken < size:
+            step = min(self._open_slab(), size - taken)
+            if step == 0:
+                break
+            # memmove: a caller may feed the very window it got from get_buffer().
+            memmove(self.slab.base + self.slab.filled, data + taken, step)
+            self._grow(step)
+            taken += step
+        return taken
+
+    cdef int _grow(self, Py_ssize_t nbytes) except -1:
+        self.slab.filled += nbytes
+        self.tail_size += nbytes
+        self.total += nbytes
+        if self._part_missing() == 0:
+            self._end_part()
+        return 0
+
+    cdef void _close_window(self) noexcept:
+        if self.slab is not None:
+            self.slab.window = 0
+
+    cdef int _drop_empty_slab(self) except -1:
+        if self.slab is not None and self.slab.filled == 0:
+            self.slab = None
+            self.tail.pop()
+        return 0
+
+    cdef int _leave_slab(self) except -1:
+        """Freeze the slab being filled; one that got nothing goes back."""
+        self._drop_empty_slab()
+        if self.slab is not None:
+            self.slab.is_frozen = True
+            self.slab = None
+        return 0
+
+    cdef Part _freeze_tail(self, bint is_end):
+        self._leave_slab()
+        cdef Part part = Part.__new__(Part)
+        part.number = self.number
+        part.offset = self.total - self.tail_size
+        part.size = self.tail_size
+        part.is_end = is_end
+        part.is_whole = is_end and self.handed_over == 0
+        part.slabs = self.tail
+        self.tail = []
+        self.tail_size = 0
+        return part
+
+    cdef int _end_part(self) except -1:
+        self.ready.append(self._freeze_tail(is_end=True))
+        self.number += 1
+        self.handed_over = 0
+        if self.asked:
+            self.asked.pop(0)
+        return 0
