@@ -3,11 +3,13 @@
 * An object appears whole or not at all: no reader ever sees a partial object under its key.
 * `put` and `complete` return only after the store confirmed the size (and checksum, if it has one).
 * `abort` and `delete` may be called again and after failures; what is already gone is no error.
+* A stored object is ours to remove until `keep`: after a crash the next start deletes it.
 * Failures are StorageFault and nothing else; cancellation is never turned into one.
 """
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Protocol
 
 
@@ -30,7 +32,15 @@ class PartBody(Protocol):
     """The bytes of one part, in memory or read back from disk; can be read again for a retry."""
 
     @property
-    def number(self) -> int: ...
+    def number(self) -> int:
+        """From 1."""
+        ...
+
+    @property
+    def offset(self) -> int:
+        """Where its first byte stands in the object."""
+        ...
+
     @property
     def size(self) -> int: ...
     def chunks(self) -> AsyncIterator[Sequence[memoryview]]:
@@ -49,6 +59,32 @@ class Stored:
     checksums: dict[str, str] = field(default_factory=dict)
 
 
+class Stage(Enum):
+    """How far a write had come when it was left behind."""
+
+    INTENT = "intent"  # a multipart upload may exist; its id is not known
+    UPLOADING = "uploading"  # a multipart upload exists, nothing is visible
+    COMPLETING = "completing"  # the object may be visible
+    STORED = "stored"  # the object is visible and nobody was told of it
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """A write that may have to be taken back. `since` in Unix seconds; `size` -1: not known.
+
+    The URLs are for presigned stores and are secrets.
+    """
+
+    key: str
+    stage: Stage
+    since: float
+    upload_id: str = ""
+    size: int = -1
+    etag: str = ""
+    abort_url: str = ""
+    delete_url: str = ""
+
+
 class PartUpload(Protocol):
     """One multipart upload in flight. Parts may be put in any order and several at once."""
 
@@ -59,7 +95,10 @@ class PartUpload(Protocol):
         ...
 
     async def complete(self, size: int) -> Stored:
-        """Make the object visible; `size` is what all parts add up to."""
+        """Make the object visible; `size` is what all parts add up to.
+
+        Raises StoreMismatch when parts are missing or the store confirms another size.
+        """
         ...
 
     async def abort(self) -> None:
@@ -72,6 +111,11 @@ class Store(Protocol):
 
     @property
     def needs(self) -> StoreNeeds: ...
+    @property
+    def place(self) -> str:
+        """Where it is, without secrets; a leftover of another place is not ours to undo."""
+        ...
+
     async def put(self, key: str, body: PartBody, *, content_type: str = "") -> Stored:
         """Store a whole object in one request."""
         ...
@@ -84,6 +128,17 @@ class Store(Protocol):
 
     async def delete(self, key: str) -> None:
         """Remove an object."""
+        ...
+
+    def keep(self, key: str) -> None:
+        """The object is no longer ours: to be called before anybody is told of it.
+
+        Not after: a crash between the two would remove an object somebody relies on.
+        """
+        ...
+
+    async def undo(self, left: Leftover) -> None:
+        """Take back a write as far as it came. Another object under that key is left alone."""
         ...
 
     async def close(self) -> None:
