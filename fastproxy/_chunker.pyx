@@ -1,3 +1,5 @@
+# cython: auto_pickle=False
+# (it would read a slab as a C string)
 """Byte stream in, parts of an exact size out, in bounded memory. Contract: _chunker.pyi.
 
 Who owns a slab is told by its reference count alone: the unfinished part, a `Part` that was not
@@ -214,20 +216,18 @@ cdef class Part:
     @property
     def views(self):
         """Read-only views, in order. Raises ValueError once released."""
-        if self.slabs is None:
-            raise ValueError("the part was released")
+        slabs = self._held()
         if self.cached_views is None:
-            self.cached_views = tuple([PyMemoryView_FromObject(slab) for slab in self.slabs])
+            self.cached_views = tuple([PyMemoryView_FromObject(slab) for slab in slabs])
         return self.cached_views
 
     def tobytes(self):
         """A copy of the bytes. Raises ValueError once released."""
-        if self.slabs is None:
-            raise ValueError("the part was released")
+        slabs = self._held()
         copy = PyBytes_FromStringAndSize(NULL, self.size)
         cdef char* target = PyBytes_AS_STRING(copy)
         cdef _Slab slab
-        for slab in self.slabs:
+        for slab in slabs:
             memcpy(target, slab.base, slab.filled)
             target += slab.filled
         return copy
@@ -251,6 +251,11 @@ cdef class Part:
 
     def __repr__(self):
         return f"<Part number={self.number} offset={self.offset} size={self.size}>"
+
+    cdef list _held(self):
+        if self.slabs is None:
+            raise ValueError("the part was released")
+        return self.slabs
 
 
 cdef int64_t _checked_size(object size) except -1:
