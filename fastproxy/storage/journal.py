@@ -79,9 +79,10 @@ class Journal:
 
     def end(self, entry_id: int) -> None:
         """Nothing is left to undo. May be called again. Raises StoreUnavailable."""
-        if self._live.pop(entry_id, None) is None:
+        if entry_id not in self._live:
             return
         self._append(Entry(entry_id))
+        del self._live[entry_id]
         if self._fd >= 0 and self._lines - len(self._live) >= COMPACT_LINES + len(self._live):
             with _disk_faults():
                 self._compact()
@@ -171,7 +172,9 @@ async def _settled(
         await undo(entry)
     except StorageFault as fault:
         # a presigned URL that is refused has expired: it will never work again
-        hopeless = isinstance(fault, StoreRefused) and bool(entry.left.delete_url)
+        hopeless = isinstance(fault, StoreRefused) and bool(
+            entry.left.abort_url or entry.left.delete_url
+        )
         if not hopeless and now - entry.left.since < GIVE_UP_S:
             return False
         result.dropped += 1

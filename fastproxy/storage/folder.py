@@ -1,0 +1,170 @@
+"""Files beneath a root, reached by directory descriptors only: no key can lead out of it.
+
+Every step is opened with O_NOFOLLOW, so a symbolic link inside the root is refused, too. Blocking;
+raises OSError, and StoreRefused for keys.
+"""
+
+import errno
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from fastproxy.errors import StoreRefused
+
+TMP = ".fastproxy-tmp"
+LOCK = "lock"
+DIR_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+COMMIT_TRIES = 16
+
+
+def segments(key: str) -> list[str]:
+    """A key's path segments. Raises StoreRefused for a key that could mean another place."""
+    parts = key.split("/")
+    if "\0" in key or parts[0] == TMP or any(part in ("", ".", "..") for part in parts):
+        raise StoreRefused(f"not a key of this store: {key[:200]!r}")
+    return parts
+
+
+class Folder:
+    """A root directory and this process's own directory for unfinished files beneath it.
+
+    Unfinished files live in `.fastproxy-tmp/GENERATION/` (0700), whose `lock` file is held by
+    flock(2): a generation that can be locked belongs to a dead process.
+    """
+
+    def __init__(self, path: str, fsync: bool) -> None:
+        self.path = os.path.abspath(path)
+        self._fsync = fsync
+        os.makedirs(self.path, mode=0o700, exist_ok=True)
+        self._root = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._generation = secrets.token_hex(8)
+        with _descriptor(_make_dir(self._root, TMP)) as tmp, _lock(tmp):
+            _sweep(tmp)
+            self._temp = _make_dir(tmp, self._generation)
+            self._lock_fd = _open_lock(self._temp)
+            fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
+
+    def create_temp(self) -> tuple[str, int]:
+        """A new unfinished file (0600): its name and a descriptor to write to."""
+        name = secrets.token_hex(8)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        return name, os.open(name, flags, 0o600, dir_fd=self._temp)
+
+    def remove_temp(self, name: str) -> None:
+        """Remove an unfinished file; none is no error."""
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=self._temp)
+
+    def commit(self, name: str, fd: int, key: str) -> None:
+        """Give an unfinished file its key, in one step; an object of that key is replaced."""
+        *parents, last = segments(key)
+        if self._fsync:
+            os.fsync(fd)
+        for attempt in range(COMMIT_TRIES):
+            try:
+                with _descriptor(self._descend(parents, create=True)) as parent:
+                    os.rename(name, last, src_dir_fd=self._temp, dst_dir_fd=parent)
+                    if self._fsync:
+                        os.fsync(parent)
+                return
+            except FileNotFoundError:  # `remove` has just pruned the empty parent
+                if attempt == COMMIT_TRIES - 1:
+                    raise
+
+    def stat(self, key: str) -> os.stat_result | None:
+        """The object's metadata, None when there is none."""
+        *parents, last = segments(key)
+        try:
+            with _descriptor(self._descend(parents)) as parent:
+                return os.stat(last, dir_fd=parent, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+
+    def remove(self, key: str) -> None:
+        """Remove an object and the directories it leaves empty; none is no error."""
+        *parents, last = segments(key)
+        with suppress(FileNotFoundError), _descriptor(self._descend(parents)) as parent:
+            os.unlink(last, dir_fd=parent)
+            if self._fsync:
+                os.fsync(parent)
+        self._prune(parents)
+
+    def close(self) -> None:
+        """Remove this generation and let the descriptors go. Idempotent."""
+        if self._root < 0:
+            return
+        shutil.rmtree(os.path.join(self.path, TMP, self._generation), ignore_errors=True)
+        for fd in (self._lock_fd, self._temp, self._root):
+            os.close(fd)
+        self._root = -1
+
+    def _descend(self, names: list[str], create: bool = False) -> int:
+        fd = os.dup(self._root)
+        for name in names:
+            with _descriptor(fd):
+                fd = self._step(fd, name) if create else os.open(name, DIR_FLAGS, dir_fd=fd)
+        return fd
+
+    def _step(self, parent: int, name: str) -> int:
+        try:
+            return os.open(name, DIR_FLAGS, dir_fd=parent)
+        except FileNotFoundError:
+            fd = _make_dir(parent, name)
+            if self._fsync:
+                os.fsync(parent)
+            return fd
+
+    def _prune(self, parents: list[str]) -> None:
+        with suppress(OSError):  # not empty any more: somebody stored there
+            while parents:
+                with _descriptor(self._descend(parents[:-1])) as parent:
+                    os.rmdir(parents[-1], dir_fd=parent)
+                parents = parents[:-1]
+
+
+def _make_dir(parent: int, name: str) -> int:
+    with suppress(FileExistsError):
+        os.mkdir(name, 0o700, dir_fd=parent)
+    return os.open(name, DIR_FLAGS, dir_fd=parent)
+
+
+def _open_lock(directory: int) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.open(LOCK, flags, 0o600, dir_fd=directory)
+
+
+def _sweep(tmp: int) -> None:
+    """Remove the generations of dead processes. The caller holds the lock of `tmp`."""
+    for name in os.listdir(tmp):
+        if name != LOCK and _is_dead(tmp, name):
+            shutil.rmtree(name, ignore_errors=True, dir_fd=tmp)
+
+
+def _is_dead(tmp: int, name: str) -> bool:
+    try:
+        with _descriptor(os.open(name, DIR_FLAGS, dir_fd=tmp)) as generation:
+            with _descriptor(_open_lock(generation)) as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return False
+        raise
+    return True
+
+
+@contextmanager
+def _lock(directory: int) -> Iterator[None]:
+    with _descriptor(_open_lock(directory)) as fd:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _descriptor(fd: int) -> Iterator[int]:
+    try:
+        yield fd
+    finally:
+        os.close(fd)

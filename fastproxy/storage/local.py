@@ -1,0 +1,199 @@
+"""A local directory as a store: temporary file, fsync, rename.
+
+The object's name appears in one step and replaces what was there, as S3 does. Parts are written at
+their offsets, so they may have any size and come in any order. Blocking calls run in a few threads.
+"""
+
+import asyncio
+import errno
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import ParamSpec, TypeVar
+
+from fastproxy.errors import StorageFault, StoreMismatch, StoreRefused, StoreUnavailable
+from fastproxy.storage.contract import Leftover, PartBody, Stage, Stored, StoreNeeds
+from fastproxy.storage.folder import Folder, segments
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+IOV_MAX = 1024  # views in one pwritev(2)
+NEEDS = StoreNeeds(
+    min_part=1, part_size=1 << 20, max_part=1 << 40, max_parts=1 << 40, max_object=1 << 60
+)
+BUSY = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+
+
+class LocalStore:
+    """Objects as files (0600, directories 0700) beneath `path`; keys with `/` make directories."""
+
+    def __init__(self, path: str, fsync: bool = True, threads: int = 4) -> None:
+        """Make the directory and sweep what dead processes left. Raises StorageFault."""
+        with _faults(path):
+            self._folder = Folder(path, fsync)
+        self._threads = ThreadPoolExecutor(threads, "fastproxy-local-store")
+
+    @property
+    def needs(self) -> StoreNeeds:
+        """Any size, any number of parts."""
+        return NEEDS
+
+    @property
+    def place(self) -> str:
+        """`file:` and the absolute path."""
+        return f"file:{self._folder.path}"
+
+    async def put(self, key: str, body: PartBody, *, content_type: str = "") -> Stored:
+        """Store a whole object; `content_type` has no place in a file system."""
+        upload = await self.begin(key, size=body.size)
+        try:
+            await upload.put_part(body)
+            return await upload.complete(body.size)
+        except BaseException:
+            await upload.abort()
+            raise
+
+    async def begin(
+        self, key: str, *, content_type: str = "", size: int | None = None
+    ) -> "LocalUpload":
+        """Open an unfinished file. Raises StoreRefused for a key that leads elsewhere."""
+        segments(key)
+        name, fd = await self.run(self._folder.create_temp)
+        return LocalUpload(self, self._folder, key, name, fd)
+
+    async def delete(self, key: str) -> None:
+        """Remove the file and the directories it leaves empty."""
+        await self.run(self._folder.remove, key)
+
+    def keep(self, key: str) -> None:
+        """Nothing to forget: only a journal remembers objects."""
+
+    async def undo(self, left: Leftover) -> None:
+        """Remove the object if the write made it; unfinished files are swept at the start."""
+        if left.stage in (Stage.INTENT, Stage.UPLOADING):
+            return
+        stat = await self.run(self._folder.stat, left.key)
+        if stat is not None and _is_from(left, stat):
+            await self.delete(left.key)
+
+    async def close(self) -> None:
+        """Remove unfinished files and end the threads."""
+        with suppress(asyncio.CancelledError):
+            await self.run(self._folder.close)
+        self._threads.shutdown(wait=False)
+
+    async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a blocking call in a thread and wait for its end even when cancelled.
+
+        The thread may be reading memory or writing to a descriptor that the caller gives up next.
+        """
+        loop = asyncio.get_running_loop()
+        future = loop.run_in_executor(self._threads, lambda: call(*args, **kwargs))
+        with _faults(self._folder.path):
+            try:
+                return await asyncio.shield(future)
+            except asyncio.CancelledError:
+                while not future.done():
+                    with suppress(asyncio.CancelledError):
+                        await asyncio.wait([future])
+                with suppress(OSError, StorageFault):
+                    future.result()
+                raise
+
+
+class LocalUpload:
+    """One unfinished file. The lock keeps its descriptor open while a thread writes to it."""
+
+    def __init__(self, store: LocalStore, folder: Folder, key: str, name: str, fd: int) -> None:
+        self._store = store
+        self._folder = folder
+        self._key = key
+        self._name = name
+        self._fd = fd
+        self._sizes: dict[int, int] = {}
+        self._lock = asyncio.Lock()
+
+    @property
+    def upload_id(self) -> str:
+        """The unfinished file's name."""
+        return self._name
+
+    async def put_part(self, body: PartBody) -> None:
+        """Write a part at its offset. Raises StoreMismatch if the body is not `body.size` long."""
+        at = body.offset
+        async for run in body.chunks():
+            async with self._lock:
+                at += await self._store.run(_write_all, self._open_fd(), run, at)
+        if at - body.offset != body.size:
+            raise StoreMismatch(f"part {body.number}: {at - body.offset} bytes of {body.size}")
+        self._sizes[body.number] = body.size
+
+    async def complete(self, size: int) -> Stored:
+        """Check the size, fsync, rename."""
+        async with self._lock:
+            fd = self._open_fd()
+            stat = await self._store.run(os.fstat, fd)
+            if stat.st_size != size or sum(self._sizes.values()) != size:
+                raise StoreMismatch(
+                    f"{size} bytes expected, {sum(self._sizes.values())} in parts, "
+                    f"{stat.st_size} in the file"
+                )
+            await self._store.run(self._folder.commit, self._name, fd, self._key)
+            self._close()
+        path = os.path.join(self._folder.path, self._key)
+        return Stored(self._key, size, etag=_etag(stat), path=path)
+
+    async def abort(self) -> None:
+        """Remove the unfinished file."""
+        async with self._lock:
+            self._close()
+            await self._store.run(self._folder.remove_temp, self._name)
+
+    def _open_fd(self) -> int:
+        if self._fd < 0:
+            raise StoreRefused("the upload has ended")
+        return self._fd
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _write_all(fd: int, views: Sequence[memoryview], offset: int) -> int:
+    """Write every byte of `views` at `offset`; how many. A short write (a signal) goes on."""
+    rest = [view for view in views if len(view)]
+    done = 0
+    while rest:
+        count = os.pwritev(fd, rest[:IOV_MAX], offset + done)
+        done += count
+        while rest and count >= len(rest[0]):
+            count -= len(rest.pop(0))
+        if count:
+            rest[0] = rest[0][count:]
+    return done
+
+
+def _etag(stat: os.stat_result) -> str:
+    # a rename changes none of these
+    return f"{stat.st_ino:x}-{stat.st_mtime_ns:x}-{stat.st_size:x}"
+
+
+def _is_from(left: Leftover, stat: os.stat_result) -> bool:
+    if left.etag:
+        return _etag(stat) == left.etag
+    # the clock of file times is coarse: it may lag by a tick
+    return stat.st_size == left.size and stat.st_mtime >= left.since - 0.1
+
+
+@contextmanager
+def _faults(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        detail = f"{path}: {error.strerror}"
+        if error.errno in BUSY:
+            raise StoreUnavailable(detail) from error
+        raise StoreRefused(detail) from error
