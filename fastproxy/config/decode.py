@@ -1,0 +1,121 @@
+"""TOML values into the schema, with every problem at once (msgspec alone stops at the first)."""
+
+from collections.abc import Callable
+from typing import Any, Final, get_args, get_origin
+
+import msgspec
+
+from fastproxy.config.overrides import Override
+from fastproxy.config.problems import KeyPath, nearest
+from fastproxy.config.schema import Config, Duration, Size
+from fastproxy.config.shape import (
+    Table,
+    choices,
+    describe,
+    fields_of,
+    is_table,
+    members,
+    tag_of,
+)
+from fastproxy.config.units import parse_duration, parse_size
+
+Report = Callable[[KeyPath, str, str], None]
+
+_BROKEN: Final = object()  # stands for a value that has been reported
+
+
+def decode(raw: dict[str, Any], report: Report) -> Config | None:
+    """The configuration, or None after `report(key, message, hint)` was told what is wrong."""
+    config = _Decoder(report).table(Config, raw, ())
+    return config if isinstance(config, Config) else None
+
+
+class _Decoder:
+    def __init__(self, report: Report) -> None:
+        self._report = report
+
+    def value(self, kind: Any, value: Any, key: KeyPath) -> Any:
+        if is_table(kind):
+            return self._choose(kind, value, key)
+        (inner,) = members(kind)
+        origin = get_origin(inner)
+        if origin is tuple:
+            return self._array(inner, value, key)
+        if origin is dict:
+            return self._named(get_args(inner)[1], value, key)
+        return self._leaf(inner, value, key)
+
+    def table(self, table: Table, value: Any, key: KeyPath) -> Any:
+        """One struct; unknown, missing and broken keys are all reported."""
+        if not isinstance(value, dict):
+            return self._fail(key, "expected a table", f"write [{'.'.join(map(str, key))}]")
+        known = fields_of(table)
+        is_good = True
+        for word in value.keys() - known.keys():
+            is_good = False
+            self._fail((*key, word), "unknown key", nearest(word, list(known)))
+        given = {}
+        for field in msgspec.structs.fields(table):
+            if field.name in value:
+                given[field.name] = self.value(field.type, value[field.name], (*key, field.name))
+            elif field.required:
+                given[field.name] = self._fail((*key, field.name), "is missing")
+        if not is_good or any(each is _BROKEN for each in given.values()):
+            return _BROKEN
+        return table(**given)
+
+    def _choose(self, kind: Any, value: Any, key: KeyPath) -> Any:
+        """Of several tables the one whose tag is written."""
+        alternatives = members(kind)
+        if len(alternatives) == 1 or not isinstance(value, dict):
+            return self.table(alternatives[0], value, key)
+        tags = {tag_of(member)[1]: member for member in alternatives}
+        tag_field = tag_of(alternatives[0])[0]
+        if tag_field not in value:
+            return self._fail((*key, tag_field), "is missing", f"one of: {', '.join(tags)}")
+        tag = value[tag_field]
+        word = tag.text if isinstance(tag, Override) else tag
+        if not isinstance(word, str) or word not in tags:
+            hint = nearest(str(word), list(tags))
+            return self._fail((*key, tag_field), f'unknown {tag_field} "{word}"', hint)
+        return self.table(tags[word], value, key)
+
+    def _array(self, kind: Any, value: Any, key: KeyPath) -> Any:
+        item = get_args(kind)[0]
+        if isinstance(value, Override):
+            words = [word.strip() for word in value.text.split(",") if word.strip()]
+            value = [Override(value.key, word, value.origin) for word in words]
+        if not isinstance(value, list):
+            hint = f"write [[{key[-1]}]]" if is_table(item) else f'e.g. {key[-1]} = ["..."]'
+            return self._fail(key, f"expected a {describe(kind)}", hint)
+        items = [self.value(item, each, (*key, at)) for at, each in enumerate(value)]
+        return _BROKEN if any(each is _BROKEN for each in items) else tuple(items)
+
+    def _named(self, kind: Any, value: Any, key: KeyPath) -> Any:
+        if not isinstance(value, dict):
+            hint = f"write [{key[-1]}.NAME]" if is_table(kind) else ""
+            return self._fail(key, f"expected a table of {describe(kind)}", hint)
+        items = {name: self.value(kind, each, (*key, name)) for name, each in value.items()}
+        return _BROKEN if any(each is _BROKEN for each in items.values()) else items
+
+    def _leaf(self, kind: Any, value: Any, key: KeyPath) -> Any:
+        text = value.text if isinstance(value, Override) else value
+        if (words := choices(kind)) and text not in words:
+            hint = nearest(str(text), words)
+            return self._fail(key, f'"{text}" is not one of {", ".join(words)}', hint)
+        try:
+            if kind is Size:
+                return parse_size(text)
+            if kind is Duration:
+                return parse_duration(text)
+            # Only text from outside of the file may be read as a number or as true.
+            return msgspec.convert(text, kind, strict=not isinstance(value, Override))
+        except msgspec.ValidationError:
+            got = f'"{text}"' if isinstance(text, str) else str(text)
+            return self._fail(key, f"expected {describe(kind)}, got {got}")
+        except ValueError as error:
+            return self._fail(key, str(error))
+
+    def _fail(self, key: KeyPath, message: str, hint: str = "") -> Any:
+        self._report(key, message, hint)
+        return _BROKEN
