@@ -1,0 +1,160 @@
+"""Every metric as data: name, kind, help, labels. docs/metrics.md is tested against this table.
+
+Label values are bounded and known at start, so that a client can never create a series.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from fastproxy import errors
+from fastproxy.config.schema import Config
+
+OTHER = "_OTHER"  # OpenTelemetry's name for a value outside the known set
+NO_ROUTE = "_none"  # requests that no route took
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", OTHER)
+_EXACT_CODES = (
+    *("101", "200", "201", "202", "204", "206", "301", "302", "303", "304", "307", "308"),
+    *("400", "401", "403", "404", "405", "408", "409", "410", "411", "412", "413", "414"),
+    *("415", "416", "417", "422", "428", "429", "431", "499"),
+    *("500", "501", "502", "503", "504", "507"),
+)
+NO_ANSWER = "none"  # the client left before there was a status
+CODES = (*_EXACT_CODES, "1xx", "2xx", "3xx", "4xx", "5xx", OTHER, NO_ANSWER)
+
+# OpenTelemetry's http.server.request.duration, then three for uploads.
+DURATION_BUCKETS = (
+    *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
+    *(30.0, 60.0, 300.0),
+)
+LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+
+
+def _kinds(base: type[errors.FastproxyError]) -> tuple[str, ...]:
+    named = (c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, base))
+    return (*sorted({c.kind for c in named}), OTHER)
+
+
+class Kind(Enum):
+    """Prometheus' types."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """`values` empty: they come from the configuration."""
+
+    name: str
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """`sparse`: series that are still zero are left out, their number would be large."""
+
+    name: str
+    kind: Kind
+    help: str
+    labels: tuple[Label, ...] = ()
+    buckets: tuple[float, ...] = ()
+    sparse: bool = False
+
+    @property
+    def width(self) -> int:
+        """Cells of one series: a histogram has its buckets, +Inf and the sum."""
+        return len(self.buckets) + 2 if self.kind is Kind.HISTOGRAM else 1
+
+
+def _counter(name: str, text: str, *labels: Label, sparse: bool = False) -> Metric:
+    return Metric(name, Kind.COUNTER, text, labels, sparse=sparse)
+
+
+def _gauge(name: str, text: str, *labels: Label) -> Metric:
+    return Metric(name, Kind.GAUGE, text, labels)
+
+
+def _histogram(name: str, text: str, buckets: tuple[float, ...], *labels: Label) -> Metric:
+    return Metric(name, Kind.HISTOGRAM, text, labels, buckets)
+
+
+ROUTE = Label("route")
+VERSION = Label("version")
+
+METRICS: tuple[Metric, ...] = (
+    _counter(
+        "fastproxy_requests_total",
+        "Requests answered or given up.",
+        ROUTE,
+        Label("method", METHODS),
+        Label("code", CODES),
+        sparse=True,
+    ),
+    _histogram(
+        "fastproxy_request_duration_seconds",
+        "From the first byte of the head to the last byte of the answer.",
+        DURATION_BUCKETS,
+        ROUTE,
+    ),
+    _gauge("fastproxy_requests_in_flight", "Requests between head and end."),
+    _gauge("fastproxy_connections", "Client connections open now."),
+    _gauge(
+        "fastproxy_backend_connections",
+        "Connections to backends.",
+        Label("state", ("active", "idle")),
+    ),
+    _counter(
+        "fastproxy_backend_errors_total",
+        "Failures of a backend.",
+        Label("kind", _kinds(errors.BackendFault)),
+    ),
+    _counter(
+        "fastproxy_rejected_total",
+        "Requests answered with an error of our own, by kind of error.",
+        Label("reason", _kinds(errors.FastproxyError)),
+        sparse=True,
+    ),
+    _counter("fastproxy_uploads_started_total", "Uploads that a backend permitted."),
+    _counter(
+        "fastproxy_uploads_finished_total",
+        "Uploads that ended: stored, or whose fault it was.",
+        Label("result", ("stored", *(side.value for side in errors.Side))),
+    ),
+    _counter("fastproxy_upload_bytes_total", "Body bytes of uploads received."),
+    _counter(
+        "fastproxy_upload_parts_total",
+        "Attempts to store a part of a multipart upload.",
+        Label("result", ("stored", "retried", "failed")),
+    ),
+    _counter("fastproxy_orphans_aborted_total", "Multipart uploads of a former life aborted."),
+    _gauge("fastproxy_slabs", "Pieces of upload memory.", Label("state", ("free", "used"))),
+    _gauge("fastproxy_spilled_bytes", "Upload bytes that wait on disk."),
+    _gauge("fastproxy_paused_uploads", "Uploads whose socket is not read for want of memory."),
+    _histogram(
+        "fastproxy_loop_lag_seconds", "How late a worker's event loop runs a timer.", LAG_BUCKETS
+    ),
+    _gauge("fastproxy_worker_rss_bytes", "Resident memory of all workers."),
+    _counter("fastproxy_access_log_dropped_total", "Lines lost because the log did not take them."),
+    _gauge(
+        "fastproxy_workers",
+        "Workers of the current generation.",
+        Label("state", ("starting", "ready", "draining", "dead")),
+    ),
+    _counter("fastproxy_worker_deaths_total", "Workers that ended without being told to."),
+    _counter(
+        "fastproxy_config_reloads_total", "Reloads asked for.", Label("result", ("ok", "failed"))
+    ),
+    _gauge(
+        "fastproxy_config_last_reload_success_timestamp_seconds",
+        "When the running configuration was loaded (Unix time).",
+    ),
+    _gauge("fastproxy_build_info", "1, with the version as label.", VERSION),
+)
+
+
+def route_names(config: Config) -> tuple[str, ...]:
+    """The values of the `route` label, without repetition."""
+    names = (route.name or route.path for route in config.route)
+    return tuple(dict.fromkeys((*names, NO_ROUTE)))

@@ -1,0 +1,33 @@
+"""Request ids: new ones that sort by time, and a judge for those that come with a request."""
+
+import os
+import re
+import time
+
+_BATCH = 1024
+_RANDOM_DIGITS = 20  # 80 random bits an id
+_ACCEPTED = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+
+
+class RequestIds:
+    """A source of ids. Make it after the fork: two processes must not share one batch."""
+
+    def __init__(self) -> None:
+        self._digits = ""
+        self._at = 0
+
+    def new(self) -> str:
+        """32 hex digits: 12 of milliseconds since the epoch as in UUIDv7, then 20 random ones."""
+        at = self._at
+        if at == len(self._digits):
+            self._digits = os.urandom(_BATCH * _RANDOM_DIGITS // 2).hex()
+            at = 0
+        self._at = at + _RANDOM_DIGITS
+        return f"{time.time_ns() // 1_000_000:012x}{self._digits[at : at + _RANDOM_DIGITS]}"
+
+
+def accept_request_id(value: bytes | None) -> str | None:
+    """The X-Request-Id of a trusted peer when it is harmless, or None."""
+    if value is None or not _ACCEPTED.fullmatch(value):
+        return None
+    return value.decode("ascii")
