@@ -19,17 +19,23 @@ class RequestHead:
 
     `target` is the raw origin-form target (path and query). `content_length` is None when no
     Content-Length was sent; `is_chunked` and `content_length` exclude each other.
+    `headers` holds what may travel on: hop-by-hop fields, framing, Host, Expect, forwarding fields
+    and our own namespace are taken out and, where they mean something, stand in a slot of their own.
     """
 
     __slots__ = (
         "content_length",
         "expects_continue",
+        "forwarded_for",
+        "forwarded_host",
+        "forwarded_proto",
         "headers",
         "host",
         "is_chunked",
         "keep_alive",
         "method",
         "minor_version",
+        "request_id",
         "target",
         "upgrade",
     )
@@ -45,6 +51,10 @@ class RequestHead:
         self.keep_alive = minor_version == 1
         self.expects_continue = False
         self.upgrade = b""
+        self.forwarded_for = b""
+        self.forwarded_proto = b""
+        self.forwarded_host = b""
+        self.request_id = b""
 
     @property
     def has_body(self) -> bool:
@@ -57,13 +67,14 @@ class RequestHead:
 
 
 class ResponseHead:
-    """One response head. `content_length` and `is_chunked` as in RequestHead."""
+    """One response head; fields as in RequestHead. `keep_alive` is about the connection it is on."""
 
     __slots__ = (
         "content_length",
         "headers",
         "is_chunked",
         "keep_alive",
+        "keep_alive_timeout_s",
         "minor_version",
         "reason",
         "status",
@@ -80,6 +91,7 @@ class ResponseHead:
         self.content_length: int | None = None
         self.is_chunked = False
         self.keep_alive = minor_version == 1
+        self.keep_alive_timeout_s: float | None = None
         self.upgrade = b""
 
     def header(self, lower_name: bytes) -> bytes | None:

@@ -1,0 +1,279 @@
+"""Whole requests with small answers: permission from a backend, parts to a store.
+
+The same connections as proxied requests use, so a part travels from slabs to the socket without a
+copy. Redirects are never followed: a signed request is for one host.
+"""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+from urllib.parse import urlsplit
+
+from fastproxy.deadlines import NEVER
+from fastproxy.errors import BackendClosed, BackendFault, BackendTimeout, BadResponse
+from fastproxy.message import Headers, ResponseHead
+from fastproxy.upstream.connection import UpstreamConnection
+from fastproxy.upstream.origin import Origin, parse_origin
+from fastproxy.upstream.pool import Pool, PoolLimits, Reactor
+from fastproxy.wire.serialize import field_lines, request_head, safe_fields
+
+MAX_ANSWER_BYTES: Final = 1 << 20
+_MAY_REPEAT: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
+
+
+class Streamed(Protocol):
+    """A body of known size that can be read from its beginning again."""
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        ...
+
+    def chunks(self) -> AsyncIterator[Sequence[memoryview]]:
+        """The bytes in order; a run is valid until the next is asked for, or the request ends."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole response."""
+
+    status: int
+    headers: Headers
+    body: bytes
+    reason: bytes = b""
+
+    def header(self, lower_name: bytes) -> bytes | None:
+        """The value of the first field called `lower_name`, or None."""
+        for name, value in self.headers:
+            if name.lower() == lower_name:
+                return value
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request. `headers` are complete but for Host and Content-Length.
+
+    `timeout_s`: no progress for that long ends it. `may_repeat`: when a pooled connection turns out
+    to be dead before any answer, the request may go out once more on a fresh one.
+    """
+
+    method: str
+    target: bytes
+    host: bytes
+    headers: Headers = field(default_factory=list)
+    body: bytes | Streamed | None = None
+    timeout_s: float = 60.0
+    max_answer: int = MAX_ANSWER_BYTES
+    may_repeat: bool = False
+
+
+async def perform(pool: Pool, call: Call) -> Answer:
+    """Send `call` over a connection of `pool`.
+
+    Raises BackendFault: ConnectFailed, ConnectTimeout, BackendBusy, BackendClosed, BackendTimeout,
+    BadResponse (also for an answer over `max_answer` bytes).
+    """
+    exchange = _Exchange(pool, call)
+    try:
+        return await exchange.run(fresh=False)
+    except BackendClosed:
+        if not (call.may_repeat and exchange.was_stale):
+            raise
+    return await _Exchange(pool, call).run(fresh=True)
+
+
+class _Exchange:
+    """One attempt: Taker, Receiver and Timed at once."""
+
+    def __init__(self, pool: Pool, call: Call) -> None:
+        self._pool = pool
+        self._call = call
+        self._reactor = pool.reactor
+        self._connection: UpstreamConnection | None = None
+        self._acquired: asyncio.Future[UpstreamConnection] = self._reactor.loop.create_future()
+        self._answer: asyncio.Future[Answer] = self._reactor.loop.create_future()
+        self._writable: asyncio.Future[None] | None = None
+        self._head: ResponseHead | None = None
+        self._body = bytearray()
+        self._unsent = 0
+        self.deadline = NEVER
+        self.is_over = False
+        self.was_stale = False
+
+    async def run(self, *, fresh: bool) -> Answer:
+        """The answer; whatever happens, nothing of this attempt goes on afterwards."""
+        try:
+            self._pool.acquire(self, fresh=fresh)
+            self._connection = await self._acquired
+            await self._send(self._connection)
+            return await self._answer
+        finally:
+            self.is_over = True
+            self._reactor.deadlines.forget(self)
+            self._pool.cancel(self)
+            if not self._answer.done() and self._connection is not None:
+                self._connection.abort()
+            elif self._answer.done() and not self._answer.cancelled():
+                self._answer.exception()  # seen, even if sending failed first
+
+    async def _send(self, connection: UpstreamConnection) -> None:
+        call = self._call
+        connection.begin(self, call.method.encode("ascii"), call.timeout_s)
+        head = request_head(call.method.encode("ascii"), call.target, self._lines())
+        self._watch_progress()
+        if isinstance(call.body, bytes) or call.body is None:
+            connection.send([head, call.body] if call.body else [head])
+        else:
+            connection.send([head])
+            async for run in call.body.chunks():
+                if self._answer.done():
+                    return  # an early answer, or the end of the connection
+                connection.send(run)
+                await self._drained(connection)
+        await self._drained(connection)
+        if not self._answer.done():
+            self.deadline = NEVER
+            connection.is_request_sent = True
+            connection.expect_answer_within(call.timeout_s)
+
+    def _lines(self) -> bytes:
+        call = self._call
+        lines = b"Host: %b\r\n%b" % (call.host, field_lines(safe_fields(call.headers)))
+        if call.body is not None:
+            size = len(call.body) if isinstance(call.body, bytes) else call.body.size
+            lines += b"Content-Length: %d\r\n" % size
+        elif call.method in ("POST", "PUT", "PATCH"):
+            lines += b"Content-Length: 0\r\n"
+        return lines
+
+    async def _drained(self, connection: UpstreamConnection) -> None:
+        if connection.is_blocked and not self._answer.done():
+            self._writable = self._reactor.loop.create_future()
+            await self._writable
+
+    def _watch_progress(self) -> None:
+        self.deadline = self._reactor.deadlines.now + self._call.timeout_s
+        self._reactor.deadlines.watch(self)
+
+    def on_deadline(self, now: float) -> None:
+        """See Timed: is the kernel still taking bytes?"""
+        if self._connection is None or self._answer.done():
+            return
+        unsent = self._connection.unsent_bytes
+        if self._writable is None or unsent != self._unsent:
+            self._unsent = unsent
+            self._watch_progress()
+        else:
+            self._connection.abort()
+            self.response_failed(BackendTimeout("takes no bytes"))
+
+    # -- Taker ---------------------------------------------------------------------------------
+
+    def connected(self, connection: UpstreamConnection) -> None:
+        """See Taker."""
+        if self._acquired.done():
+            self._pool.give_back(connection)
+        else:
+            self._acquired.set_result(connection)
+
+    def connect_failed(self, fault: BackendFault) -> None:
+        """See Taker."""
+        if not self._acquired.done():
+            self._acquired.set_exception(fault)
+
+    # -- Receiver ------------------------------------------------------------------------------
+
+    def response_head(self, head: ResponseHead) -> None:
+        """See Receiver."""
+        if head.status == 101:
+            raise BadResponse("switched protocols unasked")
+        if head.status >= 200:
+            self._head = head
+
+    def response_data(self, pieces: list[memoryview]) -> None:
+        """See Receiver."""
+        for piece in pieces:
+            self._body += piece
+        if len(self._body) > self._call.max_answer:
+            raise BadResponse(f"answer over {self._call.max_answer} bytes")
+
+    def response_flush(self) -> None:
+        """See Receiver."""
+
+    def response_end(self) -> None:
+        """See Receiver."""
+        head = self._head
+        if head is not None and not self._answer.done():
+            answer = Answer(head.status, head.headers, bytes(self._body), head.reason)
+            self._answer.set_result(answer)
+        self.backend_writable()
+
+    def response_failed(self, fault: BackendFault) -> None:
+        """See Receiver."""
+        connection = self._connection
+        if connection is not None:
+            self.was_stale = connection.uses > 1 and not connection.has_answered
+        if not self._answer.done():
+            self._answer.set_exception(fault)
+        self.backend_writable()
+
+    def backend_blocked(self) -> None:
+        """See Receiver."""
+
+    def backend_writable(self) -> None:
+        """See Receiver."""
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        self._writable = None
+
+
+class HttpClient:
+    """Requests to absolute URLs, with a pool for every origin. One a process."""
+
+    def __init__(
+        self, reactor: Reactor, limits: PoolLimits, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._reactor = reactor
+        self._limits = limits
+        self._tls = tls
+        self._pools: dict[Origin, Pool] = {}
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Headers,
+        body: bytes | Streamed | None = None,
+        timeout_s: float = 60.0,
+    ) -> Answer:
+        """Send one request; raises as `perform`. ValueError for a URL we cannot speak to."""
+        origin = parse_origin(url)
+        parts = urlsplit(url)
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        call = Call(
+            method,
+            target.encode("ascii"),
+            origin.host_header,
+            headers,
+            body,
+            timeout_s,
+            may_repeat=method in _MAY_REPEAT,
+        )
+        return await perform(self._pool(origin), call)
+
+    def _pool(self, origin: Origin) -> Pool:
+        pool = self._pools.get(origin)
+        if pool is None:
+            tls = self._tls if origin.is_tls else None
+            pool = self._pools[origin] = Pool(origin, self._limits, self._reactor, tls)
+        return pool
+
+    def close(self) -> None:
+        """Close all pooled connections."""
+        for pool in self._pools.values():
+            pool.close()

@@ -1,0 +1,338 @@
+"""One connection to a backend or a store: an asyncio BufferedProtocol, one exchange at a time.
+
+It frames responses and knows whether the connection may be used again. What is done with a response
+is the receiver's business. Raw framing is never passed on.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from enum import Enum
+from typing import Final, Protocol, cast
+
+from fastproxy.deadlines import NEVER, Deadlines
+from fastproxy.errors import BackendClosed, BackendFault, BackendTimeout, BadBody, BadResponse
+from fastproxy.message import ResponseHead
+from fastproxy.wire.framing import BodyDecoder, ChunkedDecoder, LengthDecoder, UntilCloseDecoder
+from fastproxy.wire.head import END_OF_HEAD, ResponseHeadParser
+from fastproxy.wire.scratch import Scratch
+
+MAX_HEAD_BYTES: Final = 64 * 1024
+_NO_BODY: Final = frozenset({204, 304})
+
+Piece = bytes | memoryview
+
+
+class Receiver(Protocol):
+    """Who an exchange is for. Calls come in this order; `response_failed` may follow any."""
+
+    def response_head(self, head: ResponseHead) -> None:
+        """A head; interim ones (1xx) come first. 101 makes everything after it `response_data`."""
+        ...
+
+    def response_data(self, pieces: list[memoryview]) -> None:
+        """Payload. The views are good only during the call, unless a transport keeps them."""
+        ...
+
+    def response_flush(self) -> None:
+        """All of one read has been told: write now what was held back to be sent together."""
+        ...
+
+    def response_end(self) -> None:
+        """The response is complete. The connection has already been given back or closed."""
+        ...
+
+    def response_failed(self, fault: BackendFault) -> None:
+        """The exchange is over without a complete response."""
+        ...
+
+    def backend_blocked(self) -> None:
+        """The backend takes no more bytes now."""
+        ...
+
+    def backend_writable(self) -> None:
+        """The backend takes bytes again."""
+        ...
+
+
+class Home(Protocol):
+    """Where a connection goes when its exchange is over."""
+
+    def give_back(self, connection: "UpstreamConnection") -> None:
+        """It may be used again."""
+        ...
+
+    def lost(self, connection: "UpstreamConnection") -> None:
+        """It is gone."""
+        ...
+
+
+class Phase(Enum):
+    """What the next byte from the backend is."""
+
+    IDLE = "idle"
+    HEAD = "head"
+    BODY = "body"
+    TUNNEL = "tunnel"
+    CLOSED = "closed"
+
+
+class UpstreamConnection(asyncio.BufferedProtocol):
+    """See the module. `uses` counts exchanges begun: above 1 the connection was a pooled one."""
+
+    def __init__(self, home: Home, scratch: Scratch, deadlines: Deadlines, *, copies: bool) -> None:
+        self._home = home
+        self._scratch = scratch
+        self._deadlines = deadlines
+        self._copies = copies  # TLS keeps pieces longer than their scratch lives
+        self._transport: asyncio.Transport | None = None
+        self._receiver: Receiver | None = None
+        self._decoder: BodyDecoder | None = None
+        self._partial_head = b""
+        self._is_head_request = False
+        self._may_reuse = False
+        self._body_timeout_s = NEVER
+        self.deadline = NEVER
+        self.idle_timeout_s = NEVER
+        self.phase = Phase.IDLE
+        self.uses = 0
+        self.is_request_sent = False
+        self.is_blocked = False
+        self.has_answered = False  # any byte of a response has come
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the connection has ended."""
+        return self.phase is Phase.CLOSED
+
+    # -- one exchange --------------------------------------------------------------------------
+
+    def begin(self, receiver: Receiver, method: bytes, body_timeout_s: float) -> None:
+        """Start an exchange. Then `send`, and set `is_request_sent` when the request is whole."""
+        self._receiver = receiver
+        self._is_head_request = method == b"HEAD"
+        self._body_timeout_s = body_timeout_s
+        self.phase = Phase.HEAD
+        self.uses += 1
+        self.is_request_sent = False
+        self.has_answered = False
+        self._partial_head = b""
+
+    def send(self, pieces: Sequence[Piece]) -> None:
+        """Write pieces in one call to the kernel, as far as it takes them."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._copies:
+            self._transport.write(b"".join(pieces))
+            return
+        self._transport.writelines(pieces)
+        if self.is_blocked:
+            self._scratch.renew()
+
+    def expect_answer_within(self, timeout_s: float) -> None:
+        """The response head is due `timeout_s` seconds from now."""
+        self.deadline = self._deadlines.now + timeout_s
+        self._deadlines.watch(self)
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes written that the kernel has not taken yet."""
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+    def pause_reading(self) -> None:
+        """Read nothing until `resume_reading`: the receiver is full."""
+        if self._transport is not None and not self._transport.is_closing():
+            self.deadline = NEVER
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._touch()
+            self._transport.resume_reading()
+
+    def send_eof(self) -> None:
+        """Close our sending side: a tunnel's client is done."""
+        if self._transport is not None and not self._transport.is_closing():
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
+            else:
+                self._transport.close()
+
+    def abort(self) -> None:
+        """End the exchange and the connection now. The receiver hears no more."""
+        self._receiver = None
+        self._leave(Phase.CLOSED)
+
+    # -- asyncio.BufferedProtocol --------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio."""
+        # uvloop's transports are registered with no abstract class
+        self._transport = cast("asyncio.Transport", transport)
+        # Zero: be told as soon as one byte had to wait, for then the scratch must be left to it.
+        self._transport.set_write_buffer_limits(high=0)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """See asyncio."""
+        return self._scratch.view
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """See asyncio."""
+        data = self._scratch.view[:nbytes]
+        receiver = self._receiver
+        try:
+            while len(data) and self.phase is not Phase.CLOSED:
+                data = self._advance(data)
+        except (BadResponse, BadBody) as error:
+            fault = error if isinstance(error, BadResponse) else BadResponse(error.detail)
+            self._fail(fault)
+        else:
+            if receiver is not None and receiver is self._receiver:
+                receiver.response_flush()
+
+    def eof_received(self) -> bool:
+        """See asyncio: True keeps our sending side open (tunnels only)."""
+        if self.phase is Phase.TUNNEL and self._receiver is not None:
+            self._receiver.response_end()
+            return True
+        if self.phase is Phase.BODY and self._decoder is not None and self._decoder.at_eof():
+            self._may_reuse = False
+            self._finish()
+        else:
+            self._fail(BackendClosed("closed before its answer was complete"))
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio."""
+        self._fail(BackendClosed(str(exc) if exc else "connection lost"))
+        self._transport = None
+
+    def pause_writing(self) -> None:
+        """See asyncio."""
+        self.is_blocked = True
+        if self._receiver is not None:
+            self._receiver.backend_blocked()
+
+    def resume_writing(self) -> None:
+        """See asyncio."""
+        self.is_blocked = False
+        if self._receiver is not None:
+            self._receiver.backend_writable()
+
+    def on_deadline(self, now: float) -> None:
+        """See Timed: a pooled connection has been idle too long, or the backend is too slow."""
+        if self.phase is Phase.IDLE:
+            self._leave(Phase.CLOSED)
+        elif self.phase is not Phase.TUNNEL:
+            self._fail(BackendTimeout(f"nothing came while waiting for the {self.phase.value}"))
+
+    # -- reading a response --------------------------------------------------------------------
+
+    def _advance(self, data: memoryview) -> memoryview:
+        """Deal with the front of `data`; what is left of it."""
+        if self.phase is Phase.HEAD:
+            return self._read_head(data)
+        if self._decoder is None or self._receiver is None:
+            raise BadResponse("bytes outside of an answer")
+        if self.phase is Phase.BODY:
+            self._touch()
+        pieces, taken = self._decoder.decode(data)
+        if pieces:
+            self._receiver.response_data(pieces)
+        if self._decoder.is_done and self.phase is Phase.BODY:
+            self._may_reuse = self._may_reuse and taken == len(data)
+            self._finish()
+            return data[:0]
+        return data[taken:]
+
+    def _touch(self) -> None:
+        self.deadline = self._deadlines.now + self._body_timeout_s
+
+    def _read_head(self, data: memoryview) -> memoryview:
+        self.has_answered = True
+        before = len(self._partial_head)
+        raw = self._partial_head + bytes(data[:MAX_HEAD_BYTES])
+        end = raw.find(END_OF_HEAD, max(0, before - 3))
+        if end < 0:
+            if len(raw) >= MAX_HEAD_BYTES:
+                raise BadResponse("head too large")
+            self._partial_head = raw
+            return data[:0]
+        self._partial_head = b""
+        end += len(END_OF_HEAD)
+        self._on_head(_PARSER.parse(raw[:end]))
+        return data[end - before :]
+
+    def _on_head(self, head: ResponseHead) -> None:
+        receiver = self._receiver
+        if receiver is None:
+            raise BadResponse("an answer nobody asked for")
+        if head.status == 101:
+            self.phase = Phase.TUNNEL
+            self.deadline = NEVER
+            self._decoder = UntilCloseDecoder()
+            receiver.response_head(head)
+            return
+        if head.status < 200:
+            receiver.response_head(head)
+            return
+        self._decoder = self._choose_decoder(head)
+        self._may_reuse = head.keep_alive and not isinstance(self._decoder, UntilCloseDecoder)
+        self.phase = Phase.BODY
+        self._keep_alive_hint(head)
+        self._touch()
+        self._deadlines.watch(self)
+        receiver.response_head(head)
+        if self._decoder.is_done and self._receiver is receiver:
+            self._finish()
+
+    def _choose_decoder(self, head: ResponseHead) -> BodyDecoder:
+        """RFC 9112 section 6.3, in its order."""
+        if self._is_head_request or head.status in _NO_BODY:
+            return LengthDecoder(0)
+        if head.is_chunked:
+            return ChunkedDecoder()
+        if head.content_length is not None:
+            return LengthDecoder(head.content_length)
+        return UntilCloseDecoder()
+
+    def _keep_alive_hint(self, head: ResponseHead) -> None:
+        """Honour `Keep-Alive: timeout=N`, which is hop-by-hop and so not among the headers."""
+        if head.keep_alive_timeout_s is not None:
+            self.idle_timeout_s = min(self.idle_timeout_s, max(0.0, head.keep_alive_timeout_s - 1))
+
+    # -- ending --------------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        receiver, self._receiver = self._receiver, None
+        reusable = self._may_reuse and self.is_request_sent and not self.is_blocked
+        self._decoder = None
+        if reusable and self._transport is not None and not self._transport.is_closing():
+            self.phase = Phase.IDLE
+            self._transport.resume_reading()
+            self.deadline = self._deadlines.now + self.idle_timeout_s
+            self._deadlines.watch(self)
+            self._home.give_back(self)
+        else:
+            self._leave(Phase.CLOSED)
+        if receiver is not None:
+            receiver.response_end()
+
+    def _fail(self, fault: BackendFault) -> None:
+        receiver, self._receiver = self._receiver, None
+        self._leave(Phase.CLOSED)
+        if receiver is not None:
+            receiver.response_failed(fault)
+
+    def _leave(self, phase: Phase) -> None:
+        if self.phase is Phase.CLOSED:
+            return
+        self.phase = phase
+        self._decoder = None
+        self._deadlines.forget(self)
+        self._home.lost(self)
+        if self._transport is not None:
+            self._transport.abort()
+
+
+_PARSER: Final = ResponseHeadParser()

@@ -1,0 +1,222 @@
+"""The connections of one process to one origin: kept alive, most recently used first.
+
+LIFO keeps few connections warm and lets the rest grow old. A connection that is idle is read from,
+so a backend that closes it is noticed at once and not on the next request.
+"""
+
+import asyncio
+import ssl
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+from fastproxy.deadlines import Deadlines
+from fastproxy.errors import BackendBusy, BackendFault, ConnectFailed, ConnectTimeout
+from fastproxy.upstream.connection import UpstreamConnection
+from fastproxy.upstream.origin import Origin
+from fastproxy.wire.scratch import Scratch
+
+
+class Taker(Protocol):
+    """Who waits for a connection: exactly one of the two is called, unless it was cancelled."""
+
+    def connected(self, connection: UpstreamConnection) -> None:
+        """Here is one, idle."""
+        ...
+
+    def connect_failed(self, fault: BackendFault) -> None:
+        """There will be none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLimits:
+    """Durations in seconds; `max_connections` 0: no limit."""
+
+    connect_timeout_s: float = 5.0
+    idle_timeout_s: float = 15.0
+    max_idle: int = 128
+    max_connections: int = 0
+    queue: int = 1024
+    queue_timeout_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reactor:
+    """What all connections of a process share."""
+
+    loop: asyncio.AbstractEventLoop
+    scratch: Scratch
+    deadlines: Deadlines
+
+
+class _Waiting:
+    """One taker in the queue for a connection."""
+
+    def __init__(self, pool: "Pool", taker: Taker, deadline: float) -> None:
+        self._pool = pool
+        self.taker = taker
+        self.deadline = deadline
+        self.is_over = False
+
+    def on_deadline(self, now: float) -> None:
+        """See Timed."""
+        self._pool.cancel(self.taker)
+        self.taker.connect_failed(BackendBusy("waited too long for a connection"))
+
+
+class Pool:
+    """See the module."""
+
+    def __init__(
+        self,
+        origin: Origin,
+        limits: PoolLimits,
+        reactor: Reactor,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.origin = origin
+        self._limits = limits
+        self.reactor = reactor
+        self._tls = tls
+        self._idle: list[UpstreamConnection] = []
+        self._open: set[UpstreamConnection] = set()
+        self._waiting: OrderedDict[Taker, _Waiting] = OrderedDict()
+        self._connecting: dict[asyncio.Task[None], Taker | None] = {}
+        self._is_closed = False
+
+    def __repr__(self) -> str:
+        return (
+            f"<Pool {self.origin} open={len(self._open)} idle={len(self._idle)} "
+            f"waiting={len(self._waiting)}>"
+        )
+
+    @property
+    def open_count(self) -> int:
+        """Connections open or being opened."""
+        return len(self._open) + len(self._connecting)
+
+    @property
+    def idle_count(self) -> int:
+        """Connections kept for later."""
+        return len(self._idle)
+
+    def acquire(self, taker: Taker, *, fresh: bool = False) -> None:
+        """Get `taker` a connection, at once or later; `fresh`: not a pooled one (a retry)."""
+        if self._idle and not fresh:
+            taker.connected(self._idle.pop())
+        elif not self._limits.max_connections or self.open_count < self._limits.max_connections:
+            self._connect(taker)
+        elif len(self._waiting) >= self._limits.queue:
+            taker.connect_failed(BackendBusy("queue for connections is full"))
+        else:
+            deadline = self.reactor.deadlines.now + self._limits.queue_timeout_s
+            waiting = _Waiting(self, taker, deadline)
+            self._waiting[taker] = waiting
+            self.reactor.deadlines.watch(waiting)
+
+    def cancel(self, taker: Taker) -> None:
+        """`taker` wants no connection any more."""
+        waiting = self._waiting.pop(taker, None)
+        if waiting is not None:
+            waiting.is_over = True
+            self.reactor.deadlines.forget(waiting)
+        for task, wanted_by in self._connecting.items():
+            if wanted_by is taker:
+                # The connection may still serve the next request.
+                self._connecting[task] = None
+
+    def close(self) -> None:
+        """Close what is idle and keep nothing from now on."""
+        self._is_closed = True
+        for connection in list(self._idle):
+            connection.abort()
+        for task in self._connecting:
+            task.cancel()
+
+    # -- Home of connections -------------------------------------------------------------------
+
+    def give_back(self, connection: UpstreamConnection) -> None:
+        """See Home."""
+        taker = self._next_taker()
+        if taker is not None:
+            taker.connected(connection)
+        elif self._is_closed or len(self._idle) >= self._limits.max_idle:
+            connection.abort()
+        else:
+            self._idle.append(connection)
+
+    def lost(self, connection: UpstreamConnection) -> None:
+        """See Home."""
+        self._open.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+        if self._waiting and not self._is_closed:
+            taker = self._next_taker()
+            if taker is not None:
+                self._connect(taker)
+
+    def _next_taker(self) -> Taker | None:
+        if not self._waiting:
+            return None
+        taker, waiting = self._waiting.popitem(last=False)
+        waiting.is_over = True
+        self.reactor.deadlines.forget(waiting)
+        return taker
+
+    # -- connecting ----------------------------------------------------------------------------
+
+    def _connect(self, taker: Taker) -> None:
+        task = self.reactor.loop.create_task(self._open_connection())
+        self._connecting[task] = taker
+        task.add_done_callback(self._on_connect_done)
+
+    def _on_connect_done(self, task: asyncio.Task[None]) -> None:
+        # The task tells its taker itself; here only a cancelled one (the pool closes) is left.
+        taker = self._connecting.pop(task, None)
+        if taker is not None:
+            taker.connect_failed(ConnectFailed("pool closed"))
+
+    async def _open_connection(self) -> None:
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        try:
+            connection = await asyncio.wait_for(self._dial(), self._limits.connect_timeout_s)
+        except (TimeoutError, OSError) as error:
+            taker = self._connecting.pop(task, None)
+            if taker is not None:
+                taker.connect_failed(_connect_fault(error))
+            return
+        self._open.add(connection)
+        taker = self._connecting.pop(task, None)
+        if taker is not None:
+            taker.connected(connection)
+        else:
+            self.give_back(connection)
+
+    async def _dial(self) -> UpstreamConnection:
+        origin, reactor = self.origin, self.reactor
+
+        def make() -> UpstreamConnection:
+            copies = self._tls is not None
+            connection = UpstreamConnection(self, reactor.scratch, reactor.deadlines, copies=copies)
+            connection.idle_timeout_s = self._limits.idle_timeout_s
+            return connection
+
+        if origin.path:
+            path = "\0" + origin.path[1:] if origin.path.startswith("@") else origin.path
+            _, connection = await reactor.loop.create_unix_connection(make, path)
+        else:
+            _, connection = await reactor.loop.create_connection(
+                make,
+                origin.host,
+                origin.port,
+                ssl=self._tls,
+                server_hostname=origin.host if self._tls is not None else None,
+            )
+        return connection
+
+
+def _connect_fault(error: Exception) -> BackendFault:
+    if isinstance(error, TimeoutError):
+        return ConnectTimeout("connect timeout")
+    return ConnectFailed(str(error))

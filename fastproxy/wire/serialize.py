@@ -1,0 +1,51 @@
+"""Heads to bytes. Names and values come from parsed fields or from us; both are checked."""
+
+from typing import Final
+
+from fastproxy.message import Headers, ResponseHead
+
+STATUS_TEXT: Final = {
+    100: b"Continue", 101: b"Switching Protocols", 103: b"Early Hints",
+    200: b"OK", 201: b"Created", 202: b"Accepted", 204: b"No Content", 206: b"Partial Content",
+    301: b"Moved Permanently", 302: b"Found", 303: b"See Other", 304: b"Not Modified",
+    307: b"Temporary Redirect", 308: b"Permanent Redirect",
+    400: b"Bad Request", 401: b"Unauthorized", 403: b"Forbidden", 404: b"Not Found",
+    405: b"Method Not Allowed", 408: b"Request Timeout", 409: b"Conflict", 410: b"Gone",
+    411: b"Length Required", 412: b"Precondition Failed", 413: b"Content Too Large",
+    414: b"URI Too Long", 415: b"Unsupported Media Type", 416: b"Range Not Satisfiable",
+    417: b"Expectation Failed", 422: b"Unprocessable Content", 426: b"Upgrade Required",
+    429: b"Too Many Requests", 431: b"Request Header Fields Too Large",
+    500: b"Internal Server Error", 501: b"Not Implemented", 502: b"Bad Gateway",
+    503: b"Service Unavailable", 504: b"Gateway Timeout", 507: b"Insufficient Storage",
+}  # fmt: skip
+
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+def safe_fields(headers: Headers) -> Headers:
+    """`headers` unchanged; ValueError if one could start another line (response splitting)."""
+    for name, value in headers:
+        if b"\r" in value or b"\n" in value or b"\0" in value or not name or b"\n" in name:
+            raise ValueError(f"header {name!r} holds a line break")
+    return headers
+
+
+def field_lines(headers: Headers) -> bytes:
+    """The lines of a field section, without the empty line that ends it."""
+    return b"".join([b"%b: %b\r\n" % field for field in headers])
+
+
+def status_line(status: int, reason: bytes = b"") -> bytes:
+    """A status line. We speak 1.1 whatever the peer speaks (RFC 9110 section 2.5)."""
+    return b"HTTP/1.1 %d %b\r\n" % (status, reason or STATUS_TEXT.get(status, b""))
+
+
+def response_head(head: ResponseHead, framing: bytes) -> bytes:
+    """A whole response head; `framing` holds the lines of this hop (length, coding, connection)."""
+    lines = field_lines(head.headers)
+    return b"%b%b%b\r\n" % (status_line(head.status, head.reason), lines, framing)
+
+
+def request_head(method: bytes, target: bytes, lines: bytes) -> bytes:
+    """A whole request head; `lines` are complete field lines."""
+    return b"%b %b HTTP/1.1\r\n%b\r\n" % (method, target, lines)
