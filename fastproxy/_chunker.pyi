@@ -31,6 +31,13 @@ class SlabPool:
     chunkers, their parts and the last view are gone. Raises ValueError, MemoryError (no mapping).
     """
 
+    on_free: Callable[[], object] | None
+    """Called when a slab has come back, once: it is None again then, to be set by who still waits.
+
+    The call comes from whichever thread dropped the last view, within its deallocation, so it may
+    only note or schedule (`loop.call_soon_threadsafe`).
+    """
+
     def __new__(cls, budget: int, slab_size: int = 65536) -> SlabPool: ...
     @property
     def slab_size(self) -> int: ...

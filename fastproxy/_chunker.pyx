@@ -56,6 +56,7 @@ cdef class SlabPool:
     cdef readonly Py_ssize_t slab_count
     cdef readonly Py_ssize_t free_count
     cdef readonly Py_ssize_t peak_count
+    cdef public object on_free
     cdef char* memory
     cdef Py_ssize_t* free_slabs  # a stack: what was used last is warm in the cache
     cdef unsigned char* touched  # one Touch per slab
@@ -144,12 +145,14 @@ cdef class SlabPool:
         self.touched[index] = DIRTY
         self.free_slabs[self.free_count] = index
         self.free_count += 1
+        if self.on_free is not None:
+            callback, self.on_free = self.on_free, None
+            callback()  # what it raises goes to sys.unraisablehook: we may be in a deallocation
 
 
-# Without garbage collection: a slab refers to its pool and a pool to nothing, so no cycle can be.
 @cython.final
 @cython.internal
-@cython.no_gc
+@cython.no_gc_clear  # __dealloc__ needs the pool, also when the collector breaks a cycle
 @cython.freelist(64)
 cdef class _Slab:
     """One taken slab: first a writable window behind `filled`, once frozen its filled bytes."""
