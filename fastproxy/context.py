@@ -1,0 +1,32 @@
+"""What a worker process is given: the hinge between the service and the application."""
+
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fastproxy.config.schema import Config
+from fastproxy.observe.access_log import AccessLog
+from fastproxy.observe.metrics import WorkerMetrics
+
+
+def _nobody_listens() -> None:
+    """Without a master there is nobody to tell."""
+
+
+@dataclass(slots=True)
+class WorkerContext:
+    """One worker's place in the world, made in the worker's own process.
+
+    `listeners` are bound, listening and non-blocking, and shared with other workers. `index` counts
+    from 0 within a generation; a worker that died leaves its index to its successor. `generation`
+    counts the reloads. `lifeline` is a descriptor that reads EOF when the master is gone, or -1.
+    """
+
+    config: Config
+    index: int
+    generation: int
+    listeners: tuple[socket.socket, ...]
+    metrics: WorkerMetrics
+    access_log: AccessLog
+    lifeline: int = -1
+    report_ready: Callable[[], None] = _nobody_listens

@@ -1,0 +1,135 @@
+"""The worker process: an event loop, the application in it, and the master's orders."""
+
+import asyncio
+import gc
+import logging
+import signal
+from collections.abc import Callable
+from typing import Protocol
+
+import uvloop
+
+from fastproxy.context import WorkerContext
+from fastproxy.observe import error_log
+from fastproxy.observe.pulse import Pulse
+
+log = logging.getLogger(__name__)
+
+STOP_S = 1.0  # SIGINT: time to say goodbye
+_OVERTIME_S = 2.0  # beyond the drain's own deadlines
+
+
+class Serving(Protocol):
+    """The application as a worker sees it."""
+
+    async def start(self) -> None:
+        """Begin accepting on the context's listeners."""
+        ...
+
+    async def drain(self, *, deadline_s: float, upload_deadline_s: float) -> None:
+        """Stop accepting, finish what runs, close."""
+        ...
+
+    async def stop(self) -> None:
+        """End at once."""
+        ...
+
+
+MakeApp = Callable[[WorkerContext], Serving]
+
+
+def run_worker(context: WorkerContext, make_app: MakeApp | None = None) -> None:
+    """Serve until the master says otherwise or is gone."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(context, make_app or _application))
+
+
+def _application(context: WorkerContext) -> Serving:
+    # Imported here so that the master, which only forks, does not carry the application's memory.
+    from fastproxy.app import App
+
+    return App(context.config, context)
+
+
+class Orders:
+    """What the master wants, as events: SIGTERM or its death `drain`, SIGINT and SIGQUIT `stop`."""
+
+    def __init__(self, context: WorkerContext) -> None:
+        self.drain = asyncio.Event()
+        self.stop = asyncio.Event()
+        self._context = context
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self.drain.set)
+        loop.add_signal_handler(signal.SIGINT, self._stop)
+        loop.add_signal_handler(signal.SIGQUIT, self._stop)
+        loop.add_signal_handler(signal.SIGUSR1, self._reopen_logs)
+        if context.lifeline >= 0:
+            loop.add_reader(context.lifeline, self._on_lifeline)
+
+    def _stop(self) -> None:
+        self.stop.set()
+        self.drain.set()
+
+    def _on_lifeline(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._context.lifeline)
+        log.error("the master is gone, draining")
+        self.drain.set()
+
+    def _reopen_logs(self) -> None:
+        error_log.reopen()
+        try:
+            self._context.access_log.reopen()
+        except OSError as error:
+            log.error("cannot reopen the access log: %s", error)
+
+
+async def _serve(context: WorkerContext, make_app: MakeApp) -> None:
+    orders = Orders(context)
+    pulse = Pulse(context.metrics)
+    app = make_app(context)
+    try:
+        await app.start()
+        pulse.start()
+        _forget_startup_garbage()
+        context.report_ready()
+        await orders.drain.wait()
+        await _end(app, context, orders)
+    finally:
+        pulse.stop()
+        context.access_log.close()
+
+
+def _forget_startup_garbage() -> None:
+    """What lives now lives for ever: the collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
+
+
+async def _end(app: Serving, context: WorkerContext, orders: Orders) -> None:
+    if not await _drained(app, context, orders):
+        try:
+            async with asyncio.timeout(STOP_S):
+                await app.stop()
+        except TimeoutError:
+            log.warning("stopped without a proper end", extra={"after_s": STOP_S})
+
+
+async def _drained(app: Serving, context: WorkerContext, orders: Orders) -> bool:
+    """Whether the drain came to its end before its deadline and before an order to stop."""
+    if orders.stop.is_set():
+        return False
+    server = context.config.server
+    drain = asyncio.create_task(
+        app.drain(deadline_s=server.drain, upload_deadline_s=server.upload_drain)
+    )
+    stop = asyncio.create_task(orders.stop.wait())
+    longest = max(server.drain, server.upload_drain) + _OVERTIME_S
+    done, waiting = await asyncio.wait(
+        (drain, stop), timeout=longest, return_when=asyncio.FIRST_COMPLETED
+    )
+    for task in waiting:
+        task.cancel()
+    await asyncio.wait((drain, stop), timeout=STOP_S)
+    if drain in done:
+        drain.result()
+    return drain in done
