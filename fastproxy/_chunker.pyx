@@ -88,6 +88,10 @@ cdef class SlabPool:
         self.memory = <char*> memory
         return 0
 
+    def __del__(self):
+        # When the collector frees us in a cycle with our slabs, nobody waits for them any more.
+        self.on_free = None
+
     def __dealloc__(self):
         # Every slab holds a reference to its pool, so no view is left when this runs.
         if self.memory != NULL:
