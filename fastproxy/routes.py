@@ -13,8 +13,9 @@ from binascii import unhexlify
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
+from fastproxy.config.methods import effective_methods
 from fastproxy.config.pattern import PathPattern
-from fastproxy.config.schema import AnyRoute, StaticRoute, UploadRoute
+from fastproxy.config.schema import AnyRoute, UploadRoute
 from fastproxy.errors import BadHead
 
 # Plain: no escapes, parameters or backslashes, no `//`, no segment that starts with a dot.
@@ -35,11 +36,6 @@ _TWISTED = re.compile(r"%(?!2[Ff])[0-9A-Fa-f]{2}|\\|//|/;|/\.\.?(?:[/;]|\Z)")
 _MAX_AMBIGUITIES: Final = 64  # every one makes the readings dearer; honest paths have a handful
 _CACHE_ENTRIES: Final = 4096
 _CACHE_PATH: Final = 256  # bytes; longer paths are rare and would make the cache heavy
-
-_DEFAULT_METHODS: Final[dict[type, tuple[str, ...]]] = {
-    UploadRoute: ("PUT", "POST"),
-    StaticRoute: ("GET", "HEAD"),
-}
 
 
 class NormalisedTarget(NamedTuple):
@@ -69,7 +65,7 @@ class TableRoute:
         self.name = config.name or config.path
         self.pattern = PathPattern(config.path)
         self.takes_path = self.pattern.fullmatch
-        self.methods = route_methods(config)
+        self.methods = tuple(method.encode() for method in effective_methods(config))
         host = config.host.lower().encode()
         self._suffix = host[1:] if host.startswith(b"*.") else b""
         self._host = host
@@ -132,11 +128,11 @@ class RouteTable:
 
     def match(self, method: bytes, path: str, host: bytes) -> Matched:
         """The first row for one reading of a path. Requests go through `resolve`, which is safe."""
-        bare_host = _bare_host(host)
+        host = bare_host(host)
         bare_path = path.removesuffix("/")
         allowed: dict[bytes, None] = {}
         for row in self.rows:
-            if row.takes_path(bare_path) and row.takes_host(bare_host):
+            if row.takes_path(bare_path) and row.takes_host(host):
                 if row.takes_method(method):
                     return Matched(row)
                 allowed.update(dict.fromkeys(row.methods))
@@ -150,14 +146,6 @@ class RouteTable:
         if first.route and target.is_twisted and isinstance(first.route.config, UploadRoute):
             raise BadHead(f"ambiguous path for upload {_shown(first)}")
         return first
-
-
-def route_methods(route: AnyRoute) -> tuple[bytes, ...]:
-    """The methods a route takes, () for any. Uploads: PUT and POST; GET brings HEAD with it."""
-    methods = route.methods or _DEFAULT_METHODS.get(type(route), ())
-    if "GET" in methods and "HEAD" not in methods:
-        methods = (*methods, "HEAD")
-    return tuple(method.encode() for method in methods)
 
 
 def normalise_path(raw_target: bytes) -> NormalisedTarget:
@@ -261,8 +249,8 @@ def _unescape(match: re.Match[bytes]) -> bytes:
     return unhexlify(match[1])
 
 
-def _bare_host(host: bytes) -> bytes:
-    """Lower case, without port and the root's dot: "Example.com.:8080" is "example.com"."""
+def bare_host(host: bytes) -> bytes:
+    """A Host header in lower case, without port and final dot: "A.example.:80" is "a.example"."""
     if not host:
         return host
     name, colon, port = host.rpartition(b":")

@@ -1,0 +1,189 @@
+"""Rules on routes: what they name exists, and each can be reached."""
+
+import importlib
+import inspect
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from fastproxy.config.load import Source
+from fastproxy.config.methods import effective_methods
+from fastproxy.config.pattern import PathPattern
+from fastproxy.config.problems import KeyPath, Problem, Severity, nearest
+from fastproxy.config.rules.places import readable_directory, shared_secret
+from fastproxy.config.rules.ranges import S3_MAX_PART, S3_MIN_PART
+from fastproxy.config.schema import (
+    AnyRoute,
+    AsgiRoute,
+    Config,
+    FixedRoute,
+    ProxyRoute,
+    PythonRoute,
+    S3Store,
+    StaticRoute,
+    UploadRoute,
+)
+from fastproxy.config.units import format_size
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
+_HOST = re.compile(r"(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]")
+_OBJECT = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
+_UNSENT = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_OWN_HEADERS = frozenset(("content-length", "transfer-encoding", "connection"))
+
+
+def check_routes(config: Config, source: Source) -> Iterator[Problem]:
+    """Every route by itself."""
+    if not config.route:
+        message = "no routes: every request is answered with 404"
+        yield source.problem(("route",), message, severity=Severity.WARNING)
+    for index, route in enumerate(config.route):
+        key = ("route", index)
+        yield from _matching(route, source, key)
+        if isinstance(route, ProxyRoute | UploadRoute) and route.backend not in config.backend:
+            yield _unnamed(source, (*key, "backend"), route.backend, list(config.backend))
+        if isinstance(route, UploadRoute):
+            yield from _upload(config, route, source, key)
+        elif isinstance(route, StaticRoute):
+            yield from _static(route, source, key)
+        elif isinstance(route, FixedRoute):
+            yield from _fixed(route, source, key)
+        elif isinstance(route, PythonRoute):
+            yield from _object(route.handler, source, (*key, "handler"))
+        elif isinstance(route, AsgiRoute):
+            yield from _object(route.application, source, (*key, "application"))
+
+
+def check_order(config: Config, source: Source) -> Iterator[Problem]:
+    """Routes that an earlier one hides, and names used twice."""
+    earlier: list[tuple[int, AnyRoute, PathPattern]] = []
+    names: set[str] = set()
+    for index, route in enumerate(config.route):
+        try:
+            pattern = PathPattern(route.path)
+        except ValueError:
+            continue  # reported by check_routes
+        for at, other, wide in earlier:
+            if wide.covers(pattern) and _covers_rest(other, route):
+                message = f'is never reached: route[{at}] "{other.path}" takes all its requests'
+                yield source.problem(("route", index), message, "put the narrower route first")
+                break
+        earlier.append((index, route, pattern))
+        if route.name in names:
+            message = f'"{route.name}" names two routes: logs and metrics will mix them'
+            yield source.problem(("route", index, "name"), message, severity=Severity.WARNING)
+        names.update(filter(None, [route.name]))
+
+
+def check_secret(config: Config, source: Source) -> Iterator[Problem]:
+    """Uploads need the secret shared with the backend."""
+    key = ("auth", "secret_file")
+    if config.auth.secret_file:
+        yield from shared_secret(source, key, config.auth.secret_file)
+    elif any(isinstance(route, UploadRoute) for route in config.route):
+        message = "is required: upload routes sign what they tell the backend"
+        yield source.problem(key, message, "`openssl rand -base64 32 > FILE` makes one")
+
+
+def check_imports(config: Config, source: Source) -> Iterator[Problem]:
+    """Handlers and applications can be imported. Runs their modules: only `check` does this."""
+    for index, route in enumerate(config.route):
+        if isinstance(route, PythonRoute) and _OBJECT.fullmatch(route.handler):
+            yield from _imported(route.handler, source, ("route", index, "handler"))
+        elif isinstance(route, AsgiRoute) and _OBJECT.fullmatch(route.application):
+            yield from _imported(route.application, source, ("route", index, "application"))
+
+
+def _matching(route: AnyRoute, source: Source, key: KeyPath) -> Iterator[Problem]:
+    try:
+        PathPattern(route.path)
+    except ValueError as error:
+        yield source.problem((*key, "path"), str(error))
+    if route.host and not _HOST.fullmatch(route.host):
+        hint = 'write "example.com" or "*.example.com", without a port'
+        yield source.problem((*key, "host"), f'"{route.host}" is not a host', hint)
+    for at, method in enumerate(route.methods):
+        if not _TOKEN.fullmatch(method):
+            yield source.problem((*key, "methods", at), f'"{method}" is not a method')
+        elif method != method.upper():
+            hint = f'did you mean "{method.upper()}"?'
+            yield source.problem((*key, "methods", at), "methods are upper case", hint)
+
+
+def _upload(config: Config, route: UploadRoute, source: Source, key: KeyPath) -> Iterator[Problem]:
+    store = config.store.get(route.store)
+    if store is None:
+        yield _unnamed(source, (*key, "store"), route.store, list(config.store))
+    if not route.authorize_suffix.startswith("/") or set("?#% ") & set(route.authorize_suffix):
+        hint = 'e.g. "/authorize"'
+        yield source.problem((*key, "authorize_suffix"), "is not a plain path", hint)
+    part_size = route.part_size or S3_MIN_PART
+    if isinstance(store, S3Store) and not S3_MIN_PART <= part_size <= S3_MAX_PART:
+        allowed = f"{format_size(S3_MIN_PART)} and {format_size(S3_MAX_PART)}"
+        message = f'store "{route.store}" takes parts between {allowed}'
+        yield source.problem((*key, "part_size"), message)
+    for at, host in enumerate(route.allowed_hosts):
+        if not _HOST.fullmatch(host.rpartition(":")[0] if ":" in host else host):
+            yield source.problem((*key, "allowed_hosts", at), f'"{host}" is not a host')
+    if isinstance(store, S3Store) and not config.server.state_dir:
+        message = "without server.state_dir a crash leaves unfinished multipart uploads behind"
+        yield source.problem((*key, "store"), message, severity=Severity.WARNING)
+
+
+def _static(route: StaticRoute, source: Source, key: KeyPath) -> Iterator[Problem]:
+    yield from readable_directory(source, (*key, "root"), route.root)
+    if "/" in route.index:
+        yield source.problem((*key, "index"), "is the name of a file, not a path")
+    if route.strip_prefix and not f"{route.path}/".startswith(f"{route.strip_prefix.rstrip('/')}/"):
+        message = f'"{route.path}" does not begin with "{route.strip_prefix}"'
+        yield source.problem((*key, "strip_prefix"), message)
+
+
+def _fixed(route: FixedRoute, source: Source, key: KeyPath) -> Iterator[Problem]:
+    if route.body and route.status in (204, 205, 304):
+        yield source.problem((*key, "body"), f"a {route.status} has no body (RFC 9110)")
+    for name, value in route.headers.items():
+        if not _TOKEN.fullmatch(name) or _UNSENT.search(value) or not value.isascii():
+            yield source.problem((*key, "headers", name), "is not a valid header")
+        elif name.lower() in _OWN_HEADERS:
+            yield source.problem((*key, "headers", name), "is set by fastproxy itself")
+
+
+def _object(text: str, source: Source, key: KeyPath) -> Iterator[Problem]:
+    if not _OBJECT.fullmatch(text):
+        yield source.problem(key, f'"{text}" is not "module:name"', 'e.g. "shop.web:app"')
+
+
+def _imported(text: str, source: Source, key: KeyPath) -> Iterator[Problem]:
+    module_name, _, path = text.partition(":")
+    try:
+        found: Any = importlib.import_module(module_name)
+        for name in path.split("."):
+            found = getattr(found, name)
+    except Exception as error:  # the module's own code runs here and may raise anything
+        yield source.problem(key, f'"{text}" cannot be imported: {type(error).__name__}: {error}')
+        return
+    if not callable(found):
+        yield source.problem(key, f'"{text}" cannot be called')
+    elif key[-1] == "handler" and not inspect.iscoroutinefunction(_called(found)):
+        yield source.problem(key, f'"{text}" is not an async function', "write `async def`")
+
+
+def _called(found: Any) -> Any:
+    return found if inspect.isroutine(found) else type(found).__call__
+
+
+def _unnamed(source: Source, key: KeyPath, name: str, known: Sequence[str]) -> Problem:
+    kind = key[-1]
+    hint = nearest(name, known) if known else f"there is no [{kind}.{name}]"
+    return source.problem(key, f'{kind} "{name}" does not exist', hint)
+
+
+def _covers_rest(wide: AnyRoute, narrow: AnyRoute) -> bool:
+    """Whether `wide` also takes every method and host of `narrow`."""
+    methods, needed = effective_methods(wide), effective_methods(narrow)
+    if methods and not (needed and set(needed) <= set(methods)):
+        return False
+    host, other = wide.host.lower(), narrow.host.lower()
+    is_within = host.startswith("*.") and other.removeprefix("*").endswith(host[1:])
+    return not host or host == other or is_within

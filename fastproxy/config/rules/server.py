@@ -1,0 +1,104 @@
+"""Rules on listeners, limits, logs and memory."""
+
+import ipaddress
+import resource
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from fastproxy.config.address import parse_listen
+from fastproxy.config.load import Source
+from fastproxy.config.problems import Problem, Severity
+from fastproxy.config.rules.places import spill_directory, writable_directory
+from fastproxy.config.schema import Config
+from fastproxy.config.units import format_size
+from fastproxy.config.worst_case import memory_reserve, workers
+
+_SPARE_FILES: Final = 256  # listeners, logs, journal, spill files of a worker
+
+
+def check_listeners(config: Config, source: Source) -> Iterator[Problem]:
+    """Addresses parse and none is given twice."""
+    server, seen = config.server, set()
+    if not server.listen:
+        yield source.problem(("server", "listen"), "no address to listen on")
+    named = [(("server", "listen", at), text) for at, text in enumerate(server.listen)]
+    admin = [(("server", "admin_listen"), server.admin_listen)] if server.admin_listen else []
+    for key, text in [*named, *admin]:
+        try:
+            address = parse_listen(text)
+        except ValueError as error:
+            yield source.problem(key, str(error))
+            continue
+        if address in seen and (address.path or address.port):
+            yield source.problem(key, f'"{text}" is listened on twice')
+        seen.add(address)
+
+
+def check_trusted_proxies(config: Config, source: Source) -> Iterator[Problem]:
+    """Networks are CIDRs; trusting everybody is said aloud."""
+    for at, text in enumerate(config.server.trusted_proxies):
+        key = ("server", "trusted_proxies", at)
+        try:
+            network = ipaddress.ip_network(text)
+        except ValueError as error:
+            yield source.problem(key, f"{error}", 'write a network like "10.0.0.0/8"')
+            continue
+        if network.prefixlen == 0:
+            message = f"{text} lets every client choose the address it seems to come from"
+            yield source.problem(key, message, severity=Severity.WARNING)
+
+
+def check_directories(config: Config, source: Source) -> Iterator[Problem]:
+    """The state directory and those of log files can be written."""
+    if config.server.state_dir:
+        yield from writable_directory(source, ("server", "state_dir"), config.server.state_dir)
+    for name in ("access", "error"):
+        target = getattr(config.log, name)
+        if target not in ("-", "off"):
+            yield from writable_directory(source, ("log", name), str(Path(target).parent))
+
+
+def check_limits(config: Config, source: Source) -> Iterator[Problem]:
+    """Limits that contradict one another or the system."""
+    limits = config.limits
+    if limits.target_bytes > limits.header_bytes:
+        yield source.problem(("limits", "target_bytes"), "is more than header_bytes allows")
+    needed = 2 * limits.connections + _SPARE_FILES
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if allowed != resource.RLIM_INFINITY and needed > allowed:
+        message = f"{limits.connections} clients and their backends may need {needed} open files"
+        hint = f"the system allows {allowed}: raise LimitNOFILE or lower the limit"
+        yield source.problem(("limits", "connections"), message, hint, Severity.WARNING)
+
+
+def check_memory(config: Config, source: Source) -> Iterator[Problem]:
+    """The budget lets the oldest upload finish a part; marks and slabs make sense."""
+    memory = config.memory
+    if memory.low_water >= memory.high_water:
+        yield source.problem(("memory", "low_water"), "must be below high_water")
+    if memory.slab & (memory.slab - 1):
+        yield source.problem(("memory", "slab"), "must be a power of two", 'e.g. "64KiB"')
+    reserve = memory_reserve(config)
+    if memory.budget < reserve:
+        message = f"{format_size(memory.budget)} is less than the reserve of {format_size(reserve)}"
+        hint = (
+            "one part of the largest size in use and its windows must fit, else uploads can stall"
+        )
+        yield source.problem(("memory", "budget"), message, hint)
+
+
+def check_spill(config: Config, source: Source) -> Iterator[Problem]:
+    """The spill directory takes what the budget promises."""
+    if not config.memory.spill_budget:
+        return
+    key = ("memory", "spill_dir")
+    path = spill_directory(config.memory.spill_dir)
+    found = list(writable_directory(source, key, path))
+    yield from found
+    needed = config.memory.spill_budget * workers(config)
+    if not found and (free := shutil.disk_usage(path).free) < needed:
+        message = f'"{path}" has {format_size(free >> 20 << 20)} free'
+        hint = f"spill_budget x workers is {format_size(needed)}"
+        yield source.problem(key, message, hint, Severity.WARNING)

@@ -1,0 +1,60 @@
+"""Rules on backends and stores."""
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from fastproxy.config.address import check_backend_address
+from fastproxy.config.load import Source
+from fastproxy.config.problems import KeyPath, Problem, Severity
+from fastproxy.config.rules.places import authorities, credential, writable_directory
+from fastproxy.config.schema import Config, LocalStore, ProxyRoute, S3Store, UploadRoute
+
+
+def check_backends(config: Config, source: Source) -> Iterator[Problem]:
+    """Addresses parse, authorities can be read, and somebody uses the backend."""
+    used = {each.backend for each in config.route if isinstance(each, ProxyRoute | UploadRoute)}
+    for name, backend in config.backend.items():
+        key = ("backend", name)
+        try:
+            check_backend_address(backend.address)
+        except ValueError as error:
+            yield source.problem((*key, "address"), str(error))
+        yield from authorities(source, (*key, "ca_file"), backend.ca_file)
+        if name not in used:
+            yield source.problem(key, "no route uses it", severity=Severity.WARNING)
+
+
+def check_stores(config: Config, source: Source) -> Iterator[Problem]:
+    """Directories can be written; buckets are named and their keys can be read."""
+    used = {route.store for route in config.route if isinstance(route, UploadRoute)}
+    for name, store in config.store.items():
+        key = ("store", name)
+        if isinstance(store, LocalStore):
+            yield from writable_directory(source, (*key, "path"), store.path)
+        else:
+            yield from _s3(store, source, key)
+        if name not in used:
+            yield source.problem(key, "no route uses it", severity=Severity.WARNING)
+
+
+def _s3(store: S3Store, source: Source, key: KeyPath) -> Iterator[Problem]:
+    if not store.bucket:
+        yield source.problem((*key, "bucket"), "is empty")
+    if store.endpoint and not _is_url(store.endpoint):
+        hint = 'e.g. "https://s3.example.com"'
+        yield source.problem((*key, "endpoint"), f'"{store.endpoint}" is not a URL', hint)
+    if bool(store.access_key_file) != bool(store.secret_key_file):
+        missing = "secret_key_file" if store.access_key_file else "access_key_file"
+        yield source.problem((*key, missing), "is missing: the two key files go together")
+    for word in ("access_key_file", "secret_key_file"):
+        if path := getattr(store, word):
+            yield from credential(source, (*key, word), path)
+    yield from authorities(source, (*key, "ca_file"), store.ca_file)
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)

@@ -1,0 +1,94 @@
+"""How much memory a configuration may take at the very most, and why."""
+
+import os
+from dataclasses import dataclass
+from typing import Final
+
+from fastproxy.config.schema import Config, KiB, MiB, S3Store, UploadRoute
+from fastproxy.config.units import format_size
+
+MASTER: Final = 32 * MiB
+WORKER: Final = 48 * MiB  # interpreter, event loop, libraries, routes and their cache
+CONNECTION: Final = 8 * KiB  # an idle client: transport, protocol, parser, counters
+RELAY: Final = 128 * KiB  # one 64 KiB write buffer each way while a body is relayed
+WINDOW_SLABS: Final = 4  # slabs through which one part is read back from disk
+PRESIGNED_PART: Final = 8 * MiB  # parts for URLs that the backend presigned
+
+
+@dataclass(frozen=True, slots=True)
+class WorstCase:
+    """Bytes, each for one worker except `master` and `total`."""
+
+    workers: int
+    master: int
+    base: int
+    connections: int
+    idle_connection: int
+    busy_connection: int
+    budget: int
+    windows: int
+
+    @property
+    def worker(self) -> int:
+        """One worker with every client in the middle of a body."""
+        return self.base + self.connections * self.busy_connection + self.budget + self.windows
+
+    @property
+    def total(self) -> int:
+        """All processes of the machine."""
+        return self.master + self.workers * self.worker
+
+    @property
+    def idle(self) -> int:
+        """All processes with every client connected and silent."""
+        return self.master + self.workers * (self.base + self.connections * self.idle_connection)
+
+    def explain(self) -> str:
+        """The sum with its numbers, for people."""
+        clients = f"{self.connections} clients x {format_size(self.busy_connection)}"
+        return (
+            f"{_rounded(self.total)} = {_rounded(self.master)} master + {self.workers} workers x "
+            f"({_rounded(self.base)} base + {clients} + {_rounded(self.budget)} upload budget + "
+            f"{_rounded(self.windows)} windows)\n"
+            f"{_rounded(self.idle)} when all those clients are connected and idle"
+        )
+
+
+def worst_case(config: Config) -> WorstCase:
+    """Computed from the limits alone; bodies handed to Python handlers come on top."""
+    return WorstCase(
+        workers=workers(config),
+        master=MASTER,
+        base=WORKER,
+        connections=config.limits.connections,
+        idle_connection=CONNECTION,
+        busy_connection=CONNECTION + config.limits.header_bytes + RELAY,
+        budget=config.memory.budget,
+        windows=_senders(config) * WINDOW_SLABS * config.memory.slab,
+    )
+
+
+def workers(config: Config) -> int:
+    """How many worker processes run: one a core when none is written."""
+    return config.server.workers or len(os.sched_getaffinity(0))
+
+
+def memory_reserve(config: Config) -> int:
+    """Bytes that the oldest upload can always get: one part of the largest size, and its window."""
+    parts = [_part_size(config, route) for route in config.route if isinstance(route, UploadRoute)]
+    return max(parts, default=0) + WINDOW_SLABS * config.memory.slab
+
+
+def _part_size(config: Config, route: UploadRoute) -> int:
+    store = config.store.get(route.store)
+    presigned = PRESIGNED_PART if route.allowed_hosts else 0
+    stored = store.part_size if isinstance(store, S3Store) else config.memory.slab
+    return route.part_size or max(stored, presigned)
+
+
+def _senders(config: Config) -> int:
+    return sum(store.connections for store in config.store.values() if isinstance(store, S3Store))
+
+
+def _rounded(size: int) -> str:
+    return f"{size / MiB:,.0f}MiB"

@@ -1,0 +1,59 @@
+"""What a route does to a request, in one sentence."""
+
+from fastproxy.config.schema import (
+    AnyRoute,
+    AsgiRoute,
+    Config,
+    FixedRoute,
+    LocalStore,
+    ProxyRoute,
+    PythonRoute,
+    S3Store,
+    StaticRoute,
+    UploadRoute,
+)
+from fastproxy.config.units import format_size
+
+
+def describe_effect(config: Config, route: AnyRoute, method: str = "", path: str = "") -> str:
+    """For one request, or in general when method and path (as received) are left out."""
+    path = path or route.path
+    match route:
+        case ProxyRoute():
+            buffered = "" if route.buffer == "none" else f", buffering: {route.buffer}"
+            limit = config.limits.body if route.max_body is None else route.max_body
+            sent = f"{method} {_url(config, route.backend, path)}".strip()
+            return f"proxy: {sent}, bodies up to {format_size(limit)}{buffered}"
+        case UploadRoute():
+            return _upload(config, route, method, path)
+        case StaticRoute():
+            return f"static: a file beneath {route.root}"
+        case FixedRoute():
+            return f"fixed: answer {route.status} with {len(route.body.encode())} bytes"
+        case PythonRoute():
+            return f"python: call {route.handler}"
+        case AsgiRoute():
+            return f"asgi: run {route.application}"
+
+
+def _upload(config: Config, route: UploadRoute, method: str, path: str) -> str:
+    url = _url(config, route.backend, path)
+    asked = f"POST {url}{route.authorize_suffix}"
+    finalized = f"{method} {url}".strip()
+    return f"upload: {asked}, then {_storing(config, route)}, then finalize: {finalized}"
+
+
+def _storing(config: Config, route: UploadRoute) -> str:
+    store = config.store.get(route.store)
+    most = f"(at most {format_size(route.max_size)})"
+    if isinstance(store, S3Store):
+        size = format_size(route.part_size or store.part_size)
+        return f'parts of {size} to store "{route.store}", s3 bucket {store.bucket} {most}'
+    place = f"directory {store.path}" if isinstance(store, LocalStore) else "which is missing"
+    return f'the body to store "{route.store}", {place} {most}'
+
+
+def _url(config: Config, name: str, path: str) -> str:
+    backend = config.backend.get(name)
+    address = backend.address.removesuffix("/") if backend else name
+    return f"{address} {path}" if address.startswith("unix:") else f"{address}{path}"

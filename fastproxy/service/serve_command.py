@@ -1,0 +1,28 @@
+"""`fastproxy serve`."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from fastproxy.config.check import load_judged
+from fastproxy.config.overrides import Override
+from fastproxy.config.problems import ConfigProblems
+from fastproxy.config.schema import Config
+
+
+def run(path: str, flags: Sequence[Override]) -> int:
+    """Run until stopped. The configuration is read again, with the same flags, at each reload."""
+    from fastproxy.service.master import run_master
+
+    def load() -> Config:
+        config, warnings = load_judged(path, flags=flags)
+        for warning in warnings:
+            print(f"fastproxy: {warning}", file=sys.stderr)
+        return config
+
+    try:
+        return run_master(load)
+    except ConfigProblems as problems:
+        for problem in problems.problems:
+            print(f"fastproxy: {problem}", file=sys.stderr)
+        return os.EX_CONFIG
