@@ -70,16 +70,17 @@ class Stage(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """A write that may have to be taken back. `since` in Unix seconds; `size` -1: not known.
+    """A write that may have to be taken back. `since` in Unix seconds.
 
-    The URLs are for presigned stores and are secrets.
+    `write_id` tells this write's object from any other of that key. The URLs are for presigned
+    stores and are secrets.
     """
 
     key: str
     stage: Stage
     since: float
+    write_id: str = ""
     upload_id: str = ""
-    size: int = -1
     etag: str = ""
     abort_url: str = ""
     delete_url: str = ""
@@ -116,12 +117,14 @@ class Store(Protocol):
         """Where it is, without secrets; a leftover of another place is not ours to undo."""
         ...
 
-    async def put(self, key: str, body: PartBody, *, content_type: str = "") -> Stored:
-        """Store a whole object in one request."""
+    async def put(
+        self, key: str, body: PartBody, *, content_type: str = "", write_id: str = ""
+    ) -> Stored:
+        """Store a whole object in one request, marked with `write_id` for `undo`."""
         ...
 
     async def begin(
-        self, key: str, *, content_type: str = "", size: int | None = None
+        self, key: str, *, content_type: str = "", size: int | None = None, write_id: str = ""
     ) -> PartUpload:
         """Start a multipart upload; `size` in bytes when it is known."""
         ...

@@ -16,8 +16,10 @@ from fastproxy.errors import StoreRefused
 
 TMP = ".fastproxy-tmp"
 LOCK = "lock"
+MARK = "user.fastproxy.write"
 DIR_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 COMMIT_TRIES = 16
+ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)  # no object of that key
 
 
 def segments(key: str) -> list[str]:
@@ -47,16 +49,37 @@ class Folder:
             self._lock_fd = _open_lock(self._temp)
             fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
 
-    def create_temp(self) -> tuple[str, int]:
-        """A new unfinished file (0600): its name and a descriptor to write to."""
+    def create_temp(self, mark: str) -> tuple[str, int]:
+        """A new unfinished file (0600) that carries `mark`: its name and a descriptor to write."""
         name = secrets.token_hex(8)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        return name, os.open(name, flags, 0o600, dir_fd=self._temp)
+        fd = os.open(name, flags, 0o600, dir_fd=self._temp)
+        if mark:
+            with suppress(OSError):  # not every file system has attributes
+                os.setxattr(fd, MARK, mark.encode())
+        return name, fd
 
-    def remove_temp(self, name: str) -> None:
-        """Remove an unfinished file; none is no error."""
-        with suppress(FileNotFoundError):
+    def discard(self, name: str, fd: int, key: str) -> None:
+        """Remove an unfinished file, also when it has just become the object `key`."""
+        try:
             os.unlink(name, dir_fd=self._temp)
+        except FileNotFoundError:
+            stat = self.stat(key)
+            if stat is not None and os.path.samestat(stat, os.fstat(fd)):
+                self.remove(key)
+
+    def mark(self, key: str) -> str | None:
+        """The mark of an object, None when it has none."""
+        *parents, last = segments(key)
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        try:
+            with (
+                _descriptor(self._descend(parents)) as parent,
+                _descriptor(os.open(last, flags, dir_fd=parent)) as fd,
+            ):
+                return os.getxattr(fd, MARK).decode("ascii", "replace")
+        except OSError:
+            return None
 
     def commit(self, name: str, fd: int, key: str) -> None:
         """Give an unfinished file its key, in one step; an object of that key is replaced."""
@@ -80,13 +103,13 @@ class Folder:
         try:
             with _descriptor(self._descend(parents)) as parent:
                 return os.stat(last, dir_fd=parent, follow_symlinks=False)
-        except FileNotFoundError:
+        except ABSENT:
             return None
 
     def remove(self, key: str) -> None:
         """Remove an object and the directories it leaves empty; none is no error."""
         *parents, last = segments(key)
-        with suppress(FileNotFoundError), _descriptor(self._descend(parents)) as parent:
+        with suppress(*ABSENT), _descriptor(self._descend(parents)) as parent:
             os.unlink(last, dir_fd=parent)
             if self._fsync:
                 os.fsync(parent)
@@ -145,9 +168,11 @@ def _sweep(tmp: int) -> None:
 
 def _is_dead(tmp: int, name: str) -> bool:
     try:
-        with _descriptor(os.open(name, DIR_FLAGS, dir_fd=tmp)) as generation:
-            with _descriptor(_open_lock(generation)) as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with (
+            _descriptor(os.open(name, DIR_FLAGS, dir_fd=tmp)) as generation,
+            _descriptor(_open_lock(generation)) as lock,
+        ):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in (errno.EWOULDBLOCK, errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             return False

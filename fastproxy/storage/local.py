@@ -45,9 +45,11 @@ class LocalStore:
         """`file:` and the absolute path."""
         return f"file:{self._folder.path}"
 
-    async def put(self, key: str, body: PartBody, *, content_type: str = "") -> Stored:
+    async def put(
+        self, key: str, body: PartBody, *, content_type: str = "", write_id: str = ""
+    ) -> Stored:
         """Store a whole object; `content_type` has no place in a file system."""
-        upload = await self.begin(key, size=body.size)
+        upload = await self.begin(key, size=body.size, write_id=write_id)
         try:
             await upload.put_part(body)
             return await upload.complete(body.size)
@@ -56,12 +58,17 @@ class LocalStore:
             raise
 
     async def begin(
-        self, key: str, *, content_type: str = "", size: int | None = None
+        self, key: str, *, content_type: str = "", size: int | None = None, write_id: str = ""
     ) -> "LocalUpload":
         """Open an unfinished file. Raises StoreRefused for a key that leads elsewhere."""
         segments(key)
-        name, fd = await self.run(self._folder.create_temp)
-        return LocalUpload(self, self._folder, key, name, fd)
+        upload = LocalUpload(self, self._folder, key)
+        try:
+            await self.run(upload.open, write_id)
+        except BaseException:
+            await upload.abort()
+            raise
+        return upload
 
     async def delete(self, key: str) -> None:
         """Remove the file and the directories it leaves empty."""
@@ -72,17 +79,22 @@ class LocalStore:
 
     async def undo(self, left: Leftover) -> None:
         """Remove the object if the write made it; unfinished files are swept at the start."""
-        if left.stage in (Stage.INTENT, Stage.UPLOADING):
-            return
-        stat = await self.run(self._folder.stat, left.key)
-        if stat is not None and _is_from(left, stat):
-            await self.delete(left.key)
+        if left.stage in (Stage.COMPLETING, Stage.STORED):
+            await self.run(self._remove_own, left)
 
     async def close(self) -> None:
         """Remove unfinished files and end the threads."""
         with suppress(asyncio.CancelledError):
             await self.run(self._folder.close)
         self._threads.shutdown(wait=False)
+
+    def _remove_own(self, left: Leftover) -> None:
+        stat = self._folder.stat(left.key)
+        if stat is None:
+            return
+        # not every file system has attributes; without one only a noted inode tells
+        if _etag(stat) == left.etag or self._folder.mark(left.key) == left.write_id:
+            self._folder.remove(left.key)
 
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a blocking call in a thread and wait for its end even when cancelled.
@@ -106,12 +118,12 @@ class LocalStore:
 class LocalUpload:
     """One unfinished file. The lock keeps its descriptor open while a thread writes to it."""
 
-    def __init__(self, store: LocalStore, folder: Folder, key: str, name: str, fd: int) -> None:
+    def __init__(self, store: LocalStore, folder: Folder, key: str) -> None:
         self._store = store
         self._folder = folder
         self._key = key
-        self._name = name
-        self._fd = fd
+        self._name = ""
+        self._fd = -1
         self._sizes: dict[int, int] = {}
         self._lock = asyncio.Lock()
 
@@ -119,6 +131,10 @@ class LocalUpload:
     def upload_id(self) -> str:
         """The unfinished file's name."""
         return self._name
+
+    def open(self, write_id: str) -> None:
+        """Create the unfinished file. Blocking; raises OSError."""
+        self._name, self._fd = self._folder.create_temp(write_id)
 
     async def put_part(self, body: PartBody) -> None:
         """Write a part at its offset. Raises StoreMismatch if the body is not `body.size` long."""
@@ -146,10 +162,11 @@ class LocalUpload:
         return Stored(self._key, size, etag=_etag(stat), path=path)
 
     async def abort(self) -> None:
-        """Remove the unfinished file."""
+        """Remove the unfinished file, or the object if `complete` was cancelled too late."""
         async with self._lock:
+            if self._fd >= 0:
+                await self._store.run(self._folder.discard, self._name, self._fd, self._key)
             self._close()
-            await self._store.run(self._folder.remove_temp, self._name)
 
     def _open_fd(self) -> int:
         if self._fd < 0:
@@ -179,13 +196,6 @@ def _write_all(fd: int, views: Sequence[memoryview], offset: int) -> int:
 def _etag(stat: os.stat_result) -> str:
     # a rename changes none of these
     return f"{stat.st_ino:x}-{stat.st_mtime_ns:x}-{stat.st_size:x}"
-
-
-def _is_from(left: Leftover, stat: os.stat_result) -> bool:
-    if left.etag:
-        return _etag(stat) == left.etag
-    # the clock of file times is coarse: it may lag by a tick
-    return stat.st_size == left.size and stat.st_mtime >= left.since - 0.1
 
 
 @contextmanager

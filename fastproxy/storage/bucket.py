@@ -1,0 +1,128 @@
+"""One S3 bucket over a signed URL an attempt: what S3Store and its uploads share."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from fastproxy.config import schema
+from fastproxy.errors import StoreMismatch
+from fastproxy.message import Headers, find_header
+from fastproxy.storage.backoff import RetryPolicy, persist
+from fastproxy.storage.checksum import checksum_of
+from fastproxy.storage.contract import PartBody, Stored
+from fastproxy.storage.s3control import S3Control
+from fastproxy.storage.sender import HttpAnswer, HttpCall, NotThere, etag_of, send
+
+WRITE_ID = "fastproxy-write"  # user metadata: which write made an object
+ABORT_ROUNDS = 2  # a part that was still arriving outlives the first (S3 API, AbortMultipartUpload)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An object as HeadObject describes it; `write_id` empty: not written by us."""
+
+    size: int
+    etag: str
+    write_id: str
+
+
+class Bucket:
+    """Operations on one bucket's keys, each retried by one policy. All raise StorageFault."""
+
+    def __init__(self, config: schema.S3Store, call: HttpCall, policy: RetryPolicy) -> None:
+        self.config = config
+        self.control = S3Control(config)
+        self.policy = policy
+        self._call = call
+
+    def name(self, key: str) -> str:
+        """The key in the bucket."""
+        return self.config.prefix + key
+
+    async def send_body(
+        self, operation: str, key: str, body: PartBody, params: dict[str, Any]
+    ) -> tuple[str, dict[str, str]]:
+        """PUT a body until it is stored: its ETag, and the checksums the store confirmed."""
+        checksum = await checksum_of(self.config.checksum, body)
+        headers = [*_headers(params), *checksum.headers]
+
+        async def attempt() -> str:
+            signed = {**params, **checksum.params}
+            answer = await self._send("PUT", operation, key, signed, headers, body)
+            checksum.confirm(answer)
+            return etag_of(answer.headers)
+
+        return await persist(attempt, self.policy), checksum.params
+
+    async def head(self, key: str) -> Found | None:
+        """HeadObject; None when there is none."""
+        try:
+            answer = await persist(lambda: self._send("HEAD", "head_object", key, {}), self.policy)
+        except NotThere:
+            return None
+        return _found(answer.headers)
+
+    async def verified(self, stored: Stored) -> Stored:
+        """Raises StoreMismatch when the store has another size."""
+        found = await self.head(stored.key)
+        if found is not None and found.size == stored.size:
+            return stored
+        size = "nothing" if found is None else f"{found.size} bytes"
+        raise StoreMismatch(f"{stored.key}: {stored.size} bytes sent, the store has {size}")
+
+    async def delete(self, key: str) -> None:
+        """DeleteObject."""
+        with suppress(NotThere):
+            await persist(lambda: self.control.delete(self.name(key)), self.policy)
+
+    async def abort(self, key: str, upload_id: str) -> None:
+        """AbortMultipartUpload until the upload is gone."""
+        with suppress(NotThere):
+            for _ in range(ABORT_ROUNDS):
+                await persist(lambda: self.control.abort(self.name(key), upload_id), self.policy)
+
+    async def _send(
+        self,
+        method: str,
+        operation: str,
+        key: str,
+        params: dict[str, Any],
+        headers: Headers | None = None,
+        body: PartBody | None = None,
+    ) -> HttpAnswer:
+        """One attempt with a fresh signature."""
+        url = await self.control.sign(operation, self.name(key), params)
+        return await send(
+            self._call, method, url, headers or [], body, timeout_s=self.policy.timeout_s
+        )
+
+
+def _found(headers: Headers) -> Found:
+    length = find_header(headers, b"content-length") or b""
+    if not length.isdigit():
+        raise StoreMismatch("HEAD without a Content-Length")
+    write_id = find_header(headers, b"x-amz-meta-" + WRITE_ID.encode()) or b""
+    return Found(int(length), etag_of(headers), write_id.decode("latin-1"))
+
+
+def object_params(content_type: str, write_id: str) -> dict[str, Any]:
+    """Parameters of PutObject and CreateMultipartUpload.
+
+    They are signed: a content type that is not plain ASCII is left out rather than guessed at.
+    """
+    params: dict[str, Any] = {"Metadata": {WRITE_ID: write_id}} if write_id else {}
+    content_type = content_type.strip()
+    if content_type and content_type.isascii() and content_type.isprintable():
+        params["ContentType"] = content_type
+    return params
+
+
+def _headers(params: dict[str, Any]) -> Headers:
+    """The headers that botocore has signed for these parameters."""
+    headers = [
+        (f"x-amz-meta-{name}".encode(), value.encode())
+        for name, value in params.get("Metadata", {}).items()
+    ]
+    if content_type := params.get("ContentType"):
+        headers.append((b"content-type", content_type.encode()))
+    return headers

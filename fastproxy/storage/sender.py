@@ -1,0 +1,137 @@
+"""Bytes to presigned URLs, and what a store's answers mean.
+
+The HTTP client is handed in (storage and upstream do not know each other). No detail of a fault
+ever holds a query: there the signature is.
+"""
+
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from fastproxy.errors import (
+    BackendFault,
+    Retry,
+    StorageFault,
+    StoreMismatch,
+    StoreRefused,
+    StoreUnavailable,
+)
+from fastproxy.message import Headers
+from fastproxy.storage import s3xml
+from fastproxy.storage.contract import PartBody
+
+
+class HttpAnswer(Protocol):
+    """A complete answer with its body, which the client bounds."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def headers(self) -> Headers: ...
+    @property
+    def body(self) -> bytes: ...
+
+
+class HttpCall(Protocol):
+    """One HTTP request to any URL, one attempt.
+
+    Sends Host and the framing itself (`body.size` is the Content-Length). `timeout_s`: no progress
+    for that long. Raises BackendFault; faults of `body.chunks()` come through unchanged.
+    """
+
+    async def __call__(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Headers,
+        body: PartBody | bytes | None,
+        timeout_s: float,
+    ) -> HttpAnswer: ...
+
+
+class SignatureExpired(StoreRefused):
+    """The URL's signature or its credentials are too old: sign anew and try again."""
+
+    retry = Retry.SAFE
+
+
+class CorruptTransfer(StoreMismatch):
+    """The store got other bytes than we sent: send them again."""
+
+    retry = Retry.SAFE
+
+
+BUSY_CODES = frozenset({
+    "InternalError", "SlowDown", "ServiceUnavailable", "RequestTimeout", "OperationAborted",
+    "IncompleteBody", "TooManyRequests", "RequestLimitExceeded", "Throttling",
+    "ThrottlingException", "ServerBusy", "ConditionalRequestConflict",
+})  # fmt: skip
+EXPIRED_CODES = frozenset({"ExpiredToken", "RequestExpired", "ExpiredPresignRequest"})
+CORRUPT_CODES = frozenset({
+    "BadDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch",
+})  # fmt: skip
+DONE_STATUSES = frozenset({200, 201, 204, 206})
+BUSY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, 507, 509, 529})
+GONE_CODES = frozenset({"NoSuchUpload", "NoSuchKey", "NotFound", "404"})
+
+
+class NotThere(StoreRefused):
+    """No such upload, object or bucket."""
+
+
+class UnsatisfiableRange(StoreRefused):
+    """The object is shorter than where the range begins."""
+
+
+def fault_of(what: str, status: int, code: str = "", message: str = "") -> StorageFault:
+    """The fault that an S3 error stands for (S3 API, "Error responses").
+
+    `message` is only looked at, not repeated: stores quote the request in it.
+    """
+    detail = f"{what}: {status} {code}".rstrip()
+    if code in EXPIRED_CODES or (status in (400, 403) and "expired" in message.lower()):
+        return SignatureExpired(f"{detail} (expired)")
+    if code in CORRUPT_CODES:
+        return CorruptTransfer(detail)
+    if code in BUSY_CODES or status in BUSY_STATUSES:
+        return StoreUnavailable(detail)
+    if code in GONE_CODES or status == 404:
+        return NotThere(detail)
+    if status == 416:
+        return UnsatisfiableRange(detail)
+    return StoreRefused(detail)
+
+
+def redacted(url: str) -> str:
+    """A URL without user, query and fragment."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+async def send(
+    call: HttpCall,
+    method: str,
+    url: str,
+    headers: Headers,
+    body: PartBody | bytes | None = None,
+    *,
+    timeout_s: float,
+) -> HttpAnswer:
+    """One attempt. The answer if its status is in `DONE_STATUSES`; StorageFault otherwise."""
+    what = f"{method} {redacted(url)}"
+    try:
+        answer = await call(method, url, headers=headers, body=body, timeout_s=timeout_s)
+    except BackendFault as fault:
+        raise StoreUnavailable(f"{what}: {fault.kind}") from fault
+    if answer.status in DONE_STATUSES:
+        return answer
+    document = s3xml.parse(answer.body)
+    raise fault_of(what, answer.status, document.code, document.message)
+
+
+def etag_of(headers: Headers) -> str:
+    """The ETag without its quotes; empty when there is none."""
+    for name, value in headers:
+        if name.lower() == b"etag":
+            return value.decode("latin-1").strip().removeprefix("W/").strip('"')
+    return ""
