@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 from fastproxy.deadlines import NEVER
 from fastproxy.errors import BackendClosed, BackendFault, BackendTimeout, BadResponse
 from fastproxy.message import Headers, ResponseHead
+from fastproxy.reactor import Reactor
 from fastproxy.upstream.connection import UpstreamConnection
 from fastproxy.upstream.origin import Origin, parse_origin
-from fastproxy.upstream.pool import Pool, PoolLimits, Reactor
+from fastproxy.upstream.pool import Pool, PoolLimits
 from fastproxy.wire.serialize import field_lines, request_head, safe_fields
 
 MAX_ANSWER_BYTES: Final = 1 << 20

@@ -210,12 +210,16 @@ class UpstreamConnection(asyncio.BufferedProtocol):
     def pause_writing(self) -> None:
         """See asyncio."""
         self.is_blocked = True
+        if self.phase is Phase.HEAD:
+            self.expect_answer_within(self._body_timeout_s)
         if self._receiver is not None:
             self._receiver.backend_blocked()
 
     def resume_writing(self) -> None:
         """See asyncio."""
         self.is_blocked = False
+        if self.phase is Phase.HEAD and not self.is_request_sent:
+            self.deadline = NEVER
         if self._receiver is not None:
             self._receiver.backend_writable()
 

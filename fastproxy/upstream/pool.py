@@ -10,11 +10,10 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Protocol, cast
 
-from fastproxy.deadlines import Deadlines
 from fastproxy.errors import BackendBusy, BackendFault, ConnectFailed, ConnectTimeout
+from fastproxy.reactor import Reactor
 from fastproxy.upstream.connection import UpstreamConnection
 from fastproxy.upstream.origin import Origin
-from fastproxy.wire.scratch import Scratch
 
 
 class Taker(Protocol):
@@ -39,15 +38,6 @@ class PoolLimits:
     max_connections: int = 0
     queue: int = 1024
     queue_timeout_s: float = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Reactor:
-    """What all connections of a process share."""
-
-    loop: asyncio.AbstractEventLoop
-    scratch: Scratch
-    deadlines: Deadlines
 
 
 class _Waiting:

@@ -5,6 +5,7 @@ as views of what went in. Trailers are read, bounded and dropped; chunk extensio
 """
 
 import re
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Protocol
 
@@ -29,6 +30,10 @@ class BodyDecoder(Protocol):
 
     def payload_run(self) -> int:
         """How many of the next bytes are surely payload; 0 when that is not known."""
+        ...
+
+    def skip(self, size: int) -> None:
+        """`size` bytes of payload, at most `payload_run()`, went past the decoder."""
         ...
 
     def at_eof(self) -> bool:
@@ -59,6 +64,11 @@ class LengthDecoder:
         """See BodyDecoder."""
         return self.remaining
 
+    def skip(self, size: int) -> None:
+        """See BodyDecoder."""
+        self.remaining -= size
+        self.is_done = self.remaining == 0
+
     def at_eof(self) -> bool:
         """See BodyDecoder."""
         return self.is_done
@@ -79,6 +89,9 @@ class UntilCloseDecoder:
     def payload_run(self) -> int:
         """See BodyDecoder."""
         return 1 << 62
+
+    def skip(self, size: int) -> None:
+        """See BodyDecoder."""
 
     def at_eof(self) -> bool:
         """See BodyDecoder."""
@@ -125,6 +138,12 @@ class ChunkedDecoder:
     def payload_run(self) -> int:
         """See BodyDecoder."""
         return self._remaining
+
+    def skip(self, size: int) -> None:
+        """See BodyDecoder."""
+        self._remaining -= size
+        if not self._remaining:
+            self._state = _Chunk.DATA_END
 
     def at_eof(self) -> bool:
         """See BodyDecoder."""
@@ -177,7 +196,7 @@ class ChunkedDecoder:
             self.is_done = True
 
 
-def frame_chunk(pieces: list[memoryview]) -> list[bytes | memoryview]:
+def frame_chunk(pieces: Sequence[bytes | memoryview]) -> list[bytes | memoryview]:
     """`pieces` as one chunk. They must not be empty altogether: an empty chunk ends a body."""
     size = sum(map(len, pieces))
     return [b"%x\r\n" % size, *pieces, b"\r\n"]

@@ -1,0 +1,376 @@
+"""One request being served: its body to take, its response to give.
+
+A handler sets itself as the exchange's sink, asks for the body with `want_body`, and answers with
+`respond`, `write`, `end`, or `fail`. How the response is framed for this client is decided here.
+Against the stream go only: pause and resume, "body wanted", and "done".
+"""
+
+import time
+from collections.abc import Sequence
+from enum import Enum
+from typing import Final, Protocol
+
+from fastproxy.errors import BodyTooLarge, FastproxyError
+from fastproxy.message import Headers, RequestHead, ResponseHead
+from fastproxy.wire.framing import LAST_CHUNK, frame_chunk
+from fastproxy.wire.serialize import field_lines, response_head, status_line
+
+Piece = bytes | memoryview
+
+_BODYLESS: Final = frozenset({204, 304})
+
+
+class Sink(Protocol):
+    """Who takes the request body and hears what becomes of the client."""
+
+    def body_data(self, pieces: list[memoryview]) -> None:
+        """Payload. The views are good only during the call, unless a transport keeps them."""
+        ...
+
+    def body_end(self) -> None:
+        """The body is complete."""
+        ...
+
+    def client_failed(self, fault: FastproxyError) -> None:
+        """The client is gone, or its body will never be complete. Let go, then `exchange.fail`."""
+        ...
+
+    def client_blocked(self) -> None:
+        """The client takes no more bytes now."""
+        ...
+
+    def client_writable(self) -> None:
+        """The client takes bytes again."""
+        ...
+
+
+class DirectSink(Protocol):
+    """A sink whose memory the kernel may fill itself."""
+
+    def room(self) -> int:
+        """Bytes it can take now; 0: it will ask for the body again when it has room."""
+        ...
+
+    def get_buffer(self) -> memoryview:
+        """A writable window, never empty; only when `room()` is above 0."""
+        ...
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """The first `nbytes` of the window were filled."""
+        ...
+
+
+class ClientSide(Protocol):
+    """What an exchange needs of its connection."""
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the client takes no bytes now."""
+        ...
+
+    @property
+    def is_body_complete(self) -> bool:
+        """Whether the whole request body was read."""
+        ...
+
+    def write(self, pieces: Sequence[Piece]) -> None:
+        """Write in one call to the kernel, as far as it takes it."""
+        ...
+
+    def want_body(self) -> None:
+        """Read (on) in the request body."""
+        ...
+
+    def pause_body(self) -> None:
+        """Stop reading the request body."""
+        ...
+
+    def begin_tunnel(self) -> None:
+        """From now on all bytes are the sink's, both ways."""
+        ...
+
+    def send_eof(self) -> None:
+        """Close our sending side: the other end of a tunnel is done."""
+        ...
+
+    def exchange_over(self, *, keep: bool) -> None:
+        """The response is complete; `keep`: the connection may serve another request."""
+        ...
+
+    def abort(self) -> None:
+        """Cut the connection: the response cannot be completed."""
+        ...
+
+
+class Framing(Enum):
+    """How the client is told where the response ends."""
+
+    NONE = "none"
+    LENGTH = "length"
+    CHUNKED = "chunked"
+    CLOSE = "close"
+
+
+class Stage(Enum):
+    """How far the response is."""
+
+    PENDING = "pending"
+    STARTED = "started"
+    OVER = "over"
+
+
+class Reporter(Protocol):
+    """Counts and logs an exchange when it is over."""
+
+    def report(self, exchange: "Exchange") -> None:
+        """Called exactly once for every exchange."""
+        ...
+
+
+class Exchange:
+    """See the module. The router sets `route_index` and `path`; times are monotonic seconds."""
+
+    __slots__ = (
+        "_client",
+        "_framing",
+        "_held",
+        "_remaining",
+        "_reporter",
+        "_stage",
+        "backend_s",
+        "body_bytes",
+        "direct",
+        "fault",
+        "head",
+        "is_draining",
+        "is_peer_trusted",
+        "max_body",
+        "parts",
+        "path",
+        "peer_ip",
+        "remote_ip",
+        "request_id",
+        "retries",
+        "route_index",
+        "route_name",
+        "scheme",
+        "sent_bytes",
+        "sink",
+        "started_at",
+        "status",
+        "upload_bytes",
+        "was_upgraded",
+    )
+
+    def __init__(
+        self, head: RequestHead, client: ClientSide, reporter: Reporter, max_body: int
+    ) -> None:
+        self.head = head
+        self._client = client
+        self._reporter = reporter
+        self._framing = Framing.NONE
+        self._held = b""  # a response head that waits to be sent with the first of its body
+        self._remaining = 0
+        self.max_body = max_body
+        self.sink: Sink | None = None
+        self.direct: DirectSink | None = None
+        self._stage = Stage.PENDING
+        self.fault: FastproxyError | None = None
+        self.path = ""
+        self.route_index = -1
+        self.route_name = ""
+        self.peer_ip = ""
+        self.is_peer_trusted = False
+        self.remote_ip = ""  # the client's, behind trusted proxies
+        self.request_id = ""
+        self.scheme = b"http"
+        self.is_draining = False
+        self.was_upgraded = False
+        self.started_at = time.monotonic()
+        self.backend_s = 0.0
+        self.status = 0
+        self.body_bytes = 0
+        self.sent_bytes = 0
+        self.upload_bytes = 0
+        self.parts = 0
+        self.retries = 0
+
+    # -- request body --------------------------------------------------------------------------
+
+    def admit_body(self, limit: int) -> None:
+        """Set the largest body taken. Raises BodyTooLarge if the declared length is above it."""
+        self.max_body = limit
+        length = self.head.content_length
+        if length is not None and length > limit:
+            raise BodyTooLarge(f"{length} bytes declared, {limit} allowed")
+
+    @property
+    def stage(self) -> Stage:
+        """How far the response is."""
+        return self._stage
+
+    @property
+    def is_body_complete(self) -> bool:
+        """Whether the whole request body was read."""
+        return self._client.is_body_complete
+
+    @property
+    def is_client_blocked(self) -> bool:
+        """Whether the client takes no bytes now."""
+        return self._client.is_blocked
+
+    def send_continue(self) -> None:
+        """Answer `Expect: 100-continue`, if it was asked and nothing was answered yet."""
+        if self.head.expects_continue and self.stage is Stage.PENDING:
+            self.head.expects_continue = False
+            self._client.write([b"HTTP/1.1 100 Continue\r\n\r\n"])
+
+    def want_body(self) -> None:
+        """Read (on) in the request body."""
+        if self.stage is not Stage.OVER:
+            self._client.want_body()
+
+    def pause_body(self) -> None:
+        """Stop reading the request body."""
+        if self.stage is not Stage.OVER:
+            self._client.pause_body()
+
+    # -- response ------------------------------------------------------------------------------
+
+    def interim(self, head: ResponseHead) -> None:
+        """Pass a 1xx head on; HTTP/1.0 clients do not know them (RFC 9110 section 15.2)."""
+        if self.stage is not Stage.PENDING or self.head.minor_version == 0:
+            return
+        if head.status == 100:
+            self.send_continue()
+            return
+        lines = field_lines(head.headers)
+        self._client.write([b"%b%b\r\n" % (status_line(head.status, head.reason), lines)])
+
+    def respond(self, head: ResponseHead) -> None:
+        """Start the response. `head.content_length` None: the length is not known."""
+        if self.stage is not Stage.PENDING:
+            return
+        self._stage = Stage.STARTED
+        self.status = head.status
+        self._framing, line = self._choose_framing(head)
+        self._held = response_head(head, line + self._connection_line())
+
+    def _choose_framing(self, head: ResponseHead) -> tuple[Framing, bytes]:
+        length = head.content_length
+        if self.head.method == b"HEAD" or head.status in _BODYLESS:
+            if length is None or head.status == 204:
+                return Framing.NONE, b""
+            return Framing.NONE, b"Content-Length: %d\r\n" % length
+        if length is not None:
+            self._remaining = length
+            return Framing.LENGTH, b"Content-Length: %d\r\n" % length
+        if self.head.minor_version == 1:
+            return Framing.CHUNKED, b"Transfer-Encoding: chunked\r\n"
+        return Framing.CLOSE, b""
+
+    def _connection_line(self) -> bytes:
+        if not self._may_keep():
+            return b"Connection: close\r\n"
+        return b"Connection: keep-alive\r\n" if self.head.minor_version == 0 else b""
+
+    def _may_keep(self) -> bool:
+        return (
+            self.head.keep_alive
+            and self._framing is not Framing.CLOSE
+            and not self.is_draining
+            and self._client.is_body_complete
+        )
+
+    def write(self, pieces: Sequence[Piece]) -> None:
+        """Send some of the response body; empty pieces are allowed."""
+        if self.stage is not Stage.STARTED or self._framing is Framing.NONE:
+            return
+        size = sum(map(len, pieces))
+        if not size:
+            return
+        self.sent_bytes += size
+        if self._framing is Framing.CHUNKED:
+            pieces = frame_chunk(pieces)
+        elif self._framing is Framing.LENGTH:
+            self._remaining -= size
+        self._send(pieces)
+
+    def _send(self, pieces: Sequence[Piece]) -> None:
+        if self._held:
+            pieces = [self._held, *pieces]
+            self._held = b""
+        self._client.write(pieces)
+
+    def flush(self) -> None:
+        """Send a head that waits for its body."""
+        if self._held:
+            self._send([])
+
+    def end(self) -> None:
+        """The response is complete."""
+        if self.stage is not Stage.STARTED:
+            return
+        if self._framing is Framing.CHUNKED:
+            self._send([LAST_CHUNK])
+        elif self._framing is Framing.LENGTH and self._remaining:
+            self.cut()
+            return
+        self.flush()
+        self._over(keep=self._may_keep())
+
+    def answer(self, status: int, headers: Headers, body: bytes = b"") -> None:
+        """A whole response at once."""
+        head = ResponseHead(status, b"", headers)
+        head.content_length = len(body)
+        self.respond(head)
+        self.write([body])
+        self.end()
+
+    def fail(self, fault: FastproxyError) -> None:
+        """End with an error: as a response if none was begun, else by cutting the connection."""
+        if self.stage is Stage.OVER:
+            return
+        self.fault = self.fault or fault
+        if self.stage is Stage.STARTED or fault.status is None:
+            self.cut()
+            return
+        headers: Headers = [(b"Content-Type", b"text/plain; charset=utf-8")]
+        if fault.status == 503:
+            headers.append((b"Retry-After", b"5"))
+        if self.request_id:
+            headers.append((b"X-Request-Id", self.request_id.encode("latin-1")))
+        reason = f"{fault.status} {fault.side.value}: {fault.kind}\n"
+        self.answer(fault.status, headers, reason.encode("ascii"))
+
+    def cut(self) -> None:
+        """End without a complete response: the client must be able to tell."""
+        if self.stage is Stage.OVER:
+            return
+        self._stage = Stage.OVER
+        self._client.abort()
+        self._let_go()
+
+    def begin_tunnel(self, head: ResponseHead) -> None:
+        """Pass a 101 on; from now on all bytes are the sink's."""
+        self._stage = Stage.STARTED
+        self.status = head.status
+        self.was_upgraded = True
+        self._framing = Framing.CLOSE
+        lines = b"Upgrade: %b\r\nConnection: upgrade\r\n" % head.upgrade
+        self._client.begin_tunnel()
+        self._client.write([response_head(head, lines)])
+
+    def end_tunnel_answer(self) -> None:
+        """The backend has sent all; what the client still sends goes on."""
+        self._client.send_eof()
+
+    def _over(self, *, keep: bool) -> None:
+        self._stage = Stage.OVER
+        self._let_go()
+        self._client.exchange_over(keep=keep)
+
+    def _let_go(self) -> None:
+        self.sink = None
+        self.direct = None
+        self._reporter.report(self)

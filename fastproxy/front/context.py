@@ -1,0 +1,96 @@
+"""What all client connections of a process share."""
+
+import ipaddress
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from fastproxy.config.schema import Limits
+from fastproxy.exchange import Exchange, Reporter
+from fastproxy.observe.request_id import RequestIds, accept_request_id
+from fastproxy.reactor import Reactor
+from fastproxy.wire.head import RequestHeadParser
+
+
+class Connection(Protocol):
+    """A client connection, as the set of them sees it."""
+
+    @property
+    def exchange(self) -> Exchange | None:
+        """The request being served, if any."""
+        ...
+
+    def drain(self) -> None:
+        """Close if idle, else after the response in flight."""
+        ...
+
+    def cut(self) -> None:
+        """End the exchange in flight, if any, and close now."""
+        ...
+
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass
+class FrontContext:
+    """See the module. `serve` is the router: it finds the handler and never raises."""
+
+    limits: Limits
+    reactor: Reactor
+    parser: RequestHeadParser
+    reporter: Reporter
+    serve: Callable[[Exchange], None]
+    trusted: tuple[Network, ...] = ()
+    is_draining: bool = False
+    connections: set[Connection] = field(default_factory=set)
+    _ids: RequestIds = field(default_factory=RequestIds)
+
+    def add(self, connection: Connection) -> bool:
+        """Count a connection in; False when there are too many."""
+        self.connections.add(connection)
+        return len(self.connections) <= self.limits.connections
+
+    def discard(self, connection: Connection) -> None:
+        """Count a connection out."""
+        self.connections.discard(connection)
+
+    def exchanges(self) -> Iterator[Exchange]:
+        """All requests being served."""
+        for connection in self.connections:
+            if connection.exchange is not None:
+                yield connection.exchange
+
+    def is_trusted(self, address: str) -> bool:
+        """Whether a peer's forwarding headers are believed. A unix socket's peer is local."""
+        if not address:
+            return True
+        if not self.trusted:
+            return False
+        ip = ipaddress.ip_address(address.partition("%")[0])
+        return any(ip in network for network in self.trusted)
+
+    def identify(self, exchange: Exchange, peer_ip: str, *, is_trusted: bool) -> None:
+        """Say who asks, and give the request its id."""
+        exchange.peer_ip = peer_ip
+        exchange.is_peer_trusted = is_trusted
+        if not is_trusted:
+            exchange.remote_ip = peer_ip
+            exchange.request_id = self._ids.new()
+            return
+        head = exchange.head
+        exchange.remote_ip = self._client_of(head.forwarded_for) or peer_ip
+        exchange.request_id = accept_request_id(head.request_id or None) or self._ids.new()
+        if head.forwarded_proto.lower() in (b"http", b"https"):
+            exchange.scheme = head.forwarded_proto.lower()
+
+    def _client_of(self, chain: bytes) -> str:
+        """The rightmost address of the chain that is not one of our own proxies."""
+        for hop in reversed(chain.decode("latin-1").split(",")):
+            address = hop.strip()
+            try:
+                if address and not self.is_trusted(address):
+                    return str(ipaddress.ip_address(address))
+            except ValueError:
+                return ""
+        return ""

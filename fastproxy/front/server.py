@@ -1,0 +1,67 @@
+"""The listeners of a worker, the set of its clients, and how they drain.
+
+Drain modes: ordinary exchanges get until the first deadline, uploads until the second; idle
+connections close at once; every response in flight says that it is the last.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable, Sequence
+
+from fastproxy.exchange import Exchange
+from fastproxy.front.connection import ClientConnection
+from fastproxy.front.context import FrontContext
+
+_POLL_S = 0.05
+
+
+class FrontServer:
+    """Accepts on inherited listeners."""
+
+    def __init__(self, context: FrontContext, is_upload: Callable[[Exchange], bool]) -> None:
+        self._context = context
+        self._is_upload = is_upload
+        self._servers: list[asyncio.Server] = []
+
+    async def start(self, listeners: Sequence[socket.socket]) -> None:
+        """Begin to accept."""
+        loop = self._context.reactor.loop
+        for listener in listeners:
+            is_unix = listener.family == socket.AF_UNIX
+            create = loop.create_unix_server if is_unix else loop.create_server
+            # A copy: the loop closes what it was given, and the listener outlives this worker.
+            server = await create(lambda: ClientConnection(self._context), sock=listener.dup())
+            self._servers.append(server)
+
+    def stop_accepting(self) -> None:
+        """Leave new connections to the other workers."""
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+
+    async def drain(self, deadline_s: float, upload_deadline_s: float) -> None:
+        """Finish what is in flight, within its deadline, and close everything."""
+        context = self._context
+        self.stop_accepting()
+        context.is_draining = True
+        for connection in list(context.connections):
+            connection.drain()
+        loop = context.reactor.loop
+        started = loop.time()
+        while context.connections and loop.time() < started + upload_deadline_s:
+            if loop.time() >= started + deadline_s:
+                self._cut_ordinary()
+            await asyncio.sleep(_POLL_S)
+        self.cut()
+
+    def _cut_ordinary(self) -> None:
+        for connection in list(self._context.connections):
+            exchange = connection.exchange
+            if exchange is None or not self._is_upload(exchange):
+                connection.cut()
+
+    def cut(self) -> None:
+        """Close every connection now."""
+        self.stop_accepting()
+        for connection in list(self._context.connections):
+            connection.cut()

@@ -1,0 +1,324 @@
+"""Forward a request to a backend and stream its answer back. No task, only callbacks.
+
+A request is tried again only when a pooled connection turned out to be dead before any byte of an
+answer, nothing of a body was sent, and the method is safe to repeat (RFC 9110 section 9.2.2).
+"""
+
+import time
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from fastproxy.errors import BackendClosed, BackendFault, BadResponse, FastproxyError
+from fastproxy.exchange import Exchange, Piece, Stage
+from fastproxy.handlers.forwarded import end_to_end_lines, forwarded_lines
+from fastproxy.message import ResponseHead
+from fastproxy.upstream.connection import UpstreamConnection
+from fastproxy.upstream.pool import Pool
+from fastproxy.wire.framing import LAST_CHUNK, frame_chunk
+from fastproxy.wire.serialize import request_head
+
+_IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A backend as a handler sees it. Durations in seconds."""
+
+    name: str
+    pool: Pool
+    header_timeout_s: float
+    body_timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A request for the backend. `length` None: chunked; `has_body` False: neither."""
+
+    method: bytes
+    target: bytes
+    lines: bytes  # all field lines but those of framing
+    length: int | None = None
+    has_body: bool = False
+
+    def head(self) -> bytes:
+        """The head as bytes."""
+        lines = self.lines
+        if self.length is not None:
+            lines += b"Content-Length: %d\r\n" % self.length
+        elif self.has_body:
+            lines += b"Transfer-Encoding: chunked\r\n"
+        return request_head(self.method, self.target, lines)
+
+
+class BodySource(Protocol):
+    """Where a request body comes from: the client's connection, or a buffer of ours."""
+
+    def want_body(self) -> None:
+        """Deliver (on) by `send_body`, then `body_end`."""
+        ...
+
+    def pause_body(self) -> None:
+        """Deliver nothing until it is wanted again."""
+        ...
+
+
+class Reply(Protocol):
+    """Where the answer goes: the exchange, or a buffer before it."""
+
+    backend_s: float
+    retries: int
+
+    @property
+    def stage(self) -> Stage:
+        """How far the response is."""
+        ...
+
+    def interim(self, head: ResponseHead) -> None:
+        """A 1xx head."""
+        ...
+
+    def respond(self, head: ResponseHead) -> None:
+        """The head."""
+        ...
+
+    def write(self, pieces: list[Piece]) -> None:
+        """Some of the body."""
+        ...
+
+    def flush(self) -> None:
+        """Send what is held back."""
+        ...
+
+    def end(self) -> None:
+        """The answer is complete."""
+        ...
+
+    def begin_tunnel(self, head: ResponseHead) -> None:
+        """101."""
+        ...
+
+    def end_tunnel_answer(self) -> None:
+        """The backend's side of a tunnel has ended."""
+        ...
+
+    def fail(self, fault: FastproxyError) -> None:
+        """There will be no (complete) answer."""
+        ...
+
+
+def client_request(exchange: Exchange, *, websocket: bool = False) -> Outgoing:
+    """The client's request as the backend gets it."""
+    head = exchange.head
+    lines = end_to_end_lines(exchange) + forwarded_lines(exchange)
+    if head.expects_continue:
+        lines += b"Expect: 100-continue\r\n"
+    if websocket and head.upgrade.lower() == b"websocket":
+        lines += b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
+    has_body = head.has_body or head.content_length == 0
+    return Outgoing(head.method, head.target, lines, head.content_length, has_body)
+
+
+class Forwarding:
+    """One request on its way to a backend and its answer on the way back: Taker and Receiver."""
+
+    def __init__(
+        self, outgoing: Outgoing, target: Target, source: BodySource, reply: Reply
+    ) -> None:
+        self._outgoing = outgoing
+        self._target = target
+        self._source = source
+        self._reply = reply
+        self._connection: UpstreamConnection | None = None
+        self._has_sent_body = False
+        self._is_retry = False
+        self._is_over = False
+        self._started_at = time.monotonic()
+        self.is_tunnel = False
+        self._tunnel_ends = 0  # of its two directions
+
+    def start(self) -> None:
+        """Get a connection and send."""
+        self._target.pool.acquire(self, fresh=self._is_retry)
+
+    def cancel(self) -> None:
+        """Nobody wants the answer any more."""
+        if not self._is_over:
+            self._is_over = True
+            self._target.pool.cancel(self)
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.abort()
+
+    # -- Taker ---------------------------------------------------------------------------------
+
+    def connected(self, connection: UpstreamConnection) -> None:
+        """See Taker."""
+        if self._is_over:
+            self._target.pool.give_back(connection)
+            return
+        self._connection = connection
+        connection.begin(self, self._outgoing.method, self._target.body_timeout_s)
+        connection.send([self._outgoing.head()])
+        if self._outgoing.has_body and self._outgoing.length != 0:
+            self._source.want_body()
+        else:
+            self._request_sent(connection)
+
+    def connect_failed(self, fault: BackendFault) -> None:
+        """See Taker."""
+        self._is_over = True
+        self._reply.fail(fault)
+
+    # -- the request body ----------------------------------------------------------------------
+
+    def send_body(self, pieces: list[Piece]) -> None:
+        """Some of the body."""
+        connection = self._connection
+        if connection is None:
+            return
+        self._has_sent_body = True
+        if self.is_tunnel or self._outgoing.length is not None:
+            connection.send(pieces)
+        else:
+            connection.send(frame_chunk(pieces))
+
+    def end_body(self) -> None:
+        """The body is complete."""
+        connection = self._connection
+        if connection is None:
+            return
+        if self.is_tunnel:
+            connection.send_eof()
+            self._one_tunnel_end()
+            return
+        if self._outgoing.length is None:
+            connection.send([LAST_CHUNK])
+        self._request_sent(connection)
+
+    def _request_sent(self, connection: UpstreamConnection) -> None:
+        connection.is_request_sent = True
+        if self._reply.stage is Stage.PENDING:
+            connection.expect_answer_within(self._target.header_timeout_s)
+
+    # -- Receiver ------------------------------------------------------------------------------
+
+    def response_head(self, head: ResponseHead) -> None:
+        """See Receiver."""
+        if head.status == 101:
+            self._switch(head)
+        elif head.status < 200:
+            self._reply.interim(head)
+        else:
+            self._reply.backend_s += time.monotonic() - self._started_at
+            self._reply.respond(head)
+
+    def _switch(self, head: ResponseHead) -> None:
+        """RFC 9110 section 15.2.2: only to what was asked for."""
+        asked = b"\r\nUpgrade: websocket\r\n" in self._outgoing.lines
+        if not asked or head.upgrade.lower() != b"websocket":
+            raise BadResponse("101 to a protocol nobody asked for")
+        self.is_tunnel = True
+        self._reply.backend_s += time.monotonic() - self._started_at
+        self._reply.begin_tunnel(head)
+
+    def response_data(self, pieces: list[memoryview]) -> None:
+        """See Receiver."""
+        self._reply.write([*pieces])
+
+    def response_flush(self) -> None:
+        """See Receiver."""
+        self._reply.flush()
+
+    def response_end(self) -> None:
+        """See Receiver."""
+        if self.is_tunnel:
+            self._reply.end_tunnel_answer()
+            self._one_tunnel_end()
+            return
+        self._is_over = True
+        self._connection = None
+        self._reply.end()
+
+    def _one_tunnel_end(self) -> None:
+        """A tunnel is over when both directions are."""
+        self._tunnel_ends += 1
+        if self._tunnel_ends == 2:
+            self.cancel()
+            self._reply.end()
+
+    def response_failed(self, fault: BackendFault) -> None:
+        """See Receiver."""
+        connection, self._connection = self._connection, None
+        if self._is_over:
+            return
+        if connection is not None and self._may_repeat(connection, fault):
+            self._is_retry = True
+            self._reply.retries += 1
+            self.start()
+            return
+        self._is_over = True
+        self._reply.fail(fault)
+
+    def _may_repeat(self, connection: UpstreamConnection, fault: BackendFault) -> bool:
+        return (
+            isinstance(fault, BackendClosed)
+            and connection.uses > 1
+            and not connection.has_answered
+            and not self._is_retry
+            and not self._has_sent_body
+            and self._outgoing.method in _IDEMPOTENT
+        )
+
+    def backend_blocked(self) -> None:
+        """See Receiver."""
+        self._source.pause_body()
+
+    def backend_writable(self) -> None:
+        """See Receiver."""
+        connection = self._connection
+        if connection is not None and (self.is_tunnel or not connection.is_request_sent):
+            self._source.want_body()
+
+    def reader_blocked(self) -> None:
+        """The one who reads the answer takes no more now."""
+        if self._connection is not None:
+            self._connection.pause_reading()
+
+    def reader_writable(self) -> None:
+        """The one who reads the answer takes bytes again."""
+        if self._connection is not None:
+            self._connection.resume_reading()
+
+
+class ProxyPass:
+    """The plain case: from the client's connection straight to the backend's. The Sink."""
+
+    def __init__(self, exchange: Exchange, target: Target, *, websocket: bool = False) -> None:
+        self._exchange = exchange
+        outgoing = client_request(exchange, websocket=websocket)
+        self._forwarding = Forwarding(outgoing, target, exchange, exchange)
+        exchange.sink = self
+
+    def start(self) -> None:
+        """Begin."""
+        self._forwarding.start()
+
+    def body_data(self, pieces: list[memoryview]) -> None:
+        """See Sink."""
+        self._forwarding.send_body([*pieces])
+
+    def body_end(self) -> None:
+        """See Sink."""
+        self._forwarding.end_body()
+
+    def client_failed(self, fault: FastproxyError) -> None:
+        """See Sink."""
+        self._forwarding.cancel()
+
+    def client_blocked(self) -> None:
+        """See Sink."""
+        self._forwarding.reader_blocked()
+
+    def client_writable(self) -> None:
+        """See Sink."""
+        self._forwarding.reader_writable()
