@@ -1,0 +1,127 @@
+"""One part of an upload: what was spilled of it, then what is in memory."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Protocol
+
+from fastproxy._chunker import Part
+from fastproxy.memory.blocks import Extent, Holding, joined
+from fastproxy.memory.spill import Spill, Write
+
+
+class Listener(Protocol):
+    """The upload that keeps account of its parts."""
+
+    def landed(self, part: "BufferedPart", freed: int) -> None:
+        """A spill of the part ended; `freed` slabs left memory, none if it failed."""
+
+    def released(self, part: "BufferedPart", freed: int) -> None:
+        """The part is gone, and `freed` slabs with it."""
+
+
+class BufferedPart:
+    """Filled by its upload, then handed out complete; the sender releases it.
+
+    Satisfies fastproxy.storage.contract.PartBody. `offset` and `size` in bytes of the stream.
+    """
+
+    def __init__(self, number: int, offset: int, spill: Spill, listener: Listener) -> None:
+        self.number = number
+        self.offset = offset
+        self.size = 0
+        self.is_last = False
+        self.is_released = False
+        self._spill = spill
+        self._listener = listener
+        self._memory: list[Part] = []  # follows what is on disk
+        self._extents: list[Extent] = []
+        self._holding = Holding()
+        self._writing = 0  # leading pieces of memory
+
+    @property
+    def slabs(self) -> int:
+        """Slabs it holds, also those that are being written."""
+        return self._slabs(self._memory)
+
+    def _slabs(self, pieces: Sequence[Part]) -> int:
+        return sum(-(-piece.size // self._spill.slab) for piece in pieces)
+
+    @property
+    def is_being_written(self) -> bool:
+        """A spill holds on to its memory."""
+        return self._writing > 0
+
+    def add(self, piece: Part) -> None:
+        """The next bytes."""
+        self.size += piece.size
+        if piece.size:
+            self._memory.append(piece)
+
+    def fits(self, more: int) -> bool:
+        """Has the disk budget room for its memory and `more` bytes of its tail?"""
+        return self._spill.fits(self._holding, sum(piece.size for piece in self._memory) + more)
+
+    def spill(self) -> Write | None:
+        """Begin to write its memory to disk; None if it has none. `fits` was asked before."""
+        used = self._holding.used
+        size = sum(piece.size for piece in self._memory)
+        extents = self._spill.plan(self._holding, size) if size else None
+        if extents is None:
+            return None
+        self._writing = len(self._memory)
+        views = [view for piece in self._memory for view in piece.views]
+
+        def landed(is_written: bool) -> None:
+            self._landed(extents if is_written else [], used)
+
+        return Write(extents, views, self.slabs, landed)
+
+    def _landed(self, extents: list[Extent], used: int) -> None:
+        pieces = self._memory[: self._writing]
+        self._writing = 0
+        freed = 0
+        if self.is_released:
+            self._spill.give(self._holding)
+        elif extents:
+            self._extents = joined(self._extents + extents)
+            del self._memory[: len(pieces)]
+            freed = self._slabs(pieces)
+            for piece in pieces:
+                piece.release()
+        else:  # nothing is lost: the bytes are where they were
+            self._spill.undo(self._holding, used)
+        self._listener.landed(self, freed)
+
+    async def chunks(self) -> AsyncIterator[Sequence[memoryview]]:
+        """Runs of views, each valid until the next is asked for; can be called again for a retry.
+
+        Memory is one run; disk comes a window at a time. Raises OwnFault (the disk failed),
+        ValueError (released).
+        """
+        self._check()
+        views = [view for piece in self._memory for view in piece.views]
+        if self._extents:
+            async with aclosing(self._spill.read(tuple(self._extents))) as windows:
+                async for window in windows:
+                    self._check()  # its blocks may be another's by now
+                    yield (window,)
+        self._check()
+        if views:
+            yield views
+
+    def _check(self) -> None:
+        if self.is_released:
+            raise ValueError("the part was released")
+
+    def release(self) -> None:
+        """Give memory and disk back. Idempotent."""
+        if self.is_released:
+            return
+        self.is_released = True
+        freed = self.slabs
+        for piece in self._memory:
+            piece.release()
+        self._memory.clear()
+        if not self._writing:  # else when the write has ended
+            self._spill.give(self._holding)
+        self._listener.released(self, freed)

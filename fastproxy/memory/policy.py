@@ -1,0 +1,242 @@
+"""Who gets memory. Pure: no clock, no sockets, no I/O; the arena tells what is free and obeys.
+
+Why it cannot deadlock: every slab is held by a complete part (ends by its store's answer or
+deadline), by a tail that can be spilled while there is disk, or by a paused tail. Of the paused the
+oldest owns the reserve, enough to complete a part, which then flies and gives its memory back.
+"""
+
+import heapq
+from collections import Counter
+from dataclasses import dataclass
+from itertools import count
+
+from fastproxy.memory.account import Account, Standing
+from fastproxy.memory.growth import GrowthOrder
+
+TURNS = 8  # epochs while the pool turns over once
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """The configured limits: slabs, shares of slabs, and uploads that may wait."""
+
+    slabs: int
+    reserve: int
+    low_water: float
+    high_water: float
+    flying_share: float
+    queue: int
+
+
+class Policy:
+    """Decides who takes, who spills, who waits, who goes on, and who owns the reserve.
+
+    `free` is always the pool's free slabs at the moment of the call.
+    """
+
+    def __init__(self, marks: Marks) -> None:
+        self._marks = marks
+        self._turn = max(1, marks.slabs // TURNS)
+        self._taken = 0
+        self._tickets = count()
+        self._order = GrowthOrder()
+        self._places: dict[Standing, list[tuple[int, int, Account]]] = {
+            Standing.QUEUED: [],
+            Standing.HELD: [],
+        }
+        self._waiting = {Standing.QUEUED: 0, Standing.HELD: 0}
+        self._large_needs: Counter[int] = Counter()
+        self._owner: Account | None = None
+        self._owned = 0  # slabs the owner took since the reserve is its own
+        self._grounded: list[Account] = []  # held for their store, and nothing of theirs flies
+        self.flying = 0
+        self.share = int(marks.slabs * marks.flying_share)
+        self._set_reserve(marks.reserve)
+
+    def _set_reserve(self, reserve: int) -> None:
+        self.reserve = reserve
+        beyond = self._marks.slabs - reserve
+        self.low = reserve + max(1, int(beyond * self._marks.low_water))
+        self.high = max(self.low, reserve + int(beyond * self._marks.high_water))
+
+    @property
+    def owner(self) -> Account | None:
+        """Whose the reserve is, until it completed a part."""
+        return self._owner
+
+    @property
+    def queued(self) -> int:
+        """Uploads that wait for memory."""
+        return self._waiting[Standing.QUEUED]
+
+    @property
+    def paused(self) -> int:
+        """Uploads that wait for memory or for their store."""
+        return self.queued + self._waiting[Standing.HELD]
+
+    def oldest_paused(self) -> Account | None:
+        """The upload that waits and was opened first."""
+        heads = [self._head(Standing.QUEUED), self._head(Standing.HELD)]
+        return min((h for h in heads if h is not None), key=lambda a: a.age, default=None)
+
+    # --- coming and going
+
+    def may_open(self, needs: int, free: int, disk_is_full: bool) -> bool:
+        """Is there hope for one more upload that must be able to hold `needs` slabs?"""
+        if needs > self.reserve and self._owned + free < needs:
+            return False
+        is_full = disk_is_full and self.spare(None, free) <= 0
+        return not (is_full and self.queued >= self._marks.queue)
+
+    def open(self, account: Account) -> None:
+        """An upload begins. One that needs more than the reserve raises it while it lasts."""
+        if account.needs > self._marks.reserve:
+            self._large_needs[account.needs] += 1
+            self._set_reserve(max(self.reserve, account.needs))
+
+    def end(self, account: Account) -> None:
+        """The upload takes no more bytes. Idempotent."""
+        if account.standing is Standing.DONE:
+            return
+        self._leave(account, Standing.DONE)
+        self.emptied(account)
+        if account.needs > self._marks.reserve:
+            self._large_needs[account.needs] -= 1
+            self._large_needs += Counter()  # keeps what is above zero
+            self._set_reserve(max([self._marks.reserve, *self._large_needs]))
+
+    # --- memory taken and given back
+
+    def spare(self, account: Account | None, free: int) -> int:
+        """Slabs that this upload may take: what is free but for the reserve of another."""
+        if account is not None and account is self._owner:
+            return free
+        return free - max(0, self.reserve - self._owned)
+
+    def ask(self, account: Account, free: int) -> bool:
+        """May it take one more slab? If not, it waits from now on."""
+        if account.standing is not Standing.READING:
+            return False
+        if account.flying and self.flying >= self.share:
+            self._wait(account, Standing.HELD)
+        elif self.spare(account, free) <= 0:
+            self._wait(account, Standing.QUEUED)
+        return account.standing is Standing.READING
+
+    def took(self, account: Account) -> None:
+        """It took a slab from the pool."""
+        account.held += 1
+        self._taken += 1
+        if self._taken % self._turn == 0:
+            self._order.advance()
+        if account is self._owner:
+            self._owned += 1
+        self.grew(account)
+
+    def grew(self, account: Account) -> None:
+        """Bytes arrived. The owner's tail is not for spilling."""
+        if account.held and account is not self._owner:
+            self._order.touch(account)
+
+    def settled(self, account: Account, held: int) -> None:
+        """After a spill its unfinished part has `held` slabs in memory."""
+        account.held = held
+        self.grew(account)
+
+    def emptied(self, account: Account) -> None:
+        """The unfinished part holds nothing: it is complete, or there will be no more."""
+        account.held = 0
+        self._order.drop(account)
+        if account is self._owner:
+            self._owner = None
+            self._owned = 0
+
+    def completed(self, account: Account, slabs: int) -> None:
+        """A part is complete and holds `slabs` until it is released."""
+        self.emptied(account)
+        account.flying += slabs
+        self.flying += slabs
+
+    def landed(self, account: Account, slabs: int) -> None:
+        """Slabs of a complete part were given back."""
+        account.flying -= slabs
+        self.flying -= slabs
+        if account.standing is Standing.HELD and not account.flying:
+            self._grounded.append(account)
+
+    # --- choices
+
+    def victim(self) -> Account | None:
+        """Whose tail leaves memory next; it is out of the order until it grows again."""
+        return self._order.pop()
+
+    def pause(self, account: Account) -> None:
+        """Stop a reading upload for want of memory."""
+        self._wait(account, Standing.QUEUED)
+
+    def resumable(self, free: int, limit: int, is_stuck: bool) -> list[Account]:
+        """Who goes on now, oldest first: at most `limit` of those who wait for memory.
+
+        `is_stuck`: no memory is on its way back from a spill, so only the reserve helps.
+        """
+        return self._resume_held() + self._resume_queued(free, limit, is_stuck)
+
+    def _resume_held(self) -> list[Account]:
+        """As many as the flying share has room for their parts."""
+        resumed = [account for account in self._grounded if account.standing is Standing.HELD]
+        self._grounded.clear()
+        for account in resumed:
+            self._leave(account, Standing.READING)
+        room = self.share - self.flying
+        while room > 0 and (head := self._head(Standing.HELD)) is not None:
+            room -= max(1, head.flying, head.held)
+            self._leave(head, Standing.READING)
+            resumed.append(head)
+        return resumed
+
+    def _resume_queued(self, free: int, limit: int, is_stuck: bool) -> list[Account]:
+        resumed: list[Account] = []
+        owner = self._owner
+        if owner is not None and owner.standing is Standing.QUEUED and free > 0:
+            self._leave(owner, Standing.READING)
+            resumed.append(owner)
+        if self.spare(None, free) > 0:
+            while len(resumed) < limit and (account := self._head(Standing.QUEUED)) is not None:
+                self._leave(account, Standing.READING)
+                resumed.append(account)
+        elif is_stuck and free > 0 and (heir := self._heir()) is not None:
+            self._own(heir)
+            resumed.append(heir)
+        return resumed
+
+    def _heir(self) -> Account | None:
+        """Who owns the reserve next, if nobody does."""
+        return self._head(Standing.QUEUED) if self._owner is None else None
+
+    def _own(self, account: Account) -> None:
+        """Its tail stays in memory from now on: what the reserve holds must not split up."""
+        self._order.drop(account)
+        self._owner = account
+        self._leave(account, Standing.READING)
+
+    # --- queues
+
+    def _wait(self, account: Account, standing: Standing) -> None:
+        account.standing = standing
+        account.ticket = next(self._tickets)
+        self._waiting[standing] += 1
+        heapq.heappush(self._places[standing], (account.age, account.ticket, account))
+
+    def _leave(self, account: Account, standing: Standing) -> None:
+        if account.standing in self._waiting:
+            self._waiting[account.standing] -= 1
+        account.standing = standing
+
+    def _head(self, standing: Standing) -> Account | None:
+        places = self._places[standing]
+        while places:
+            _, ticket, account = places[0]
+            if account.standing is standing and account.ticket == ticket:
+                return account
+            heapq.heappop(places)
+        return None

@@ -1,0 +1,316 @@
+"""One upload's bytes between its socket and its store."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from typing_extensions import Buffer
+
+from fastproxy._chunker import Chunker, Part
+from fastproxy.memory.account import Account, Standing
+from fastproxy.memory.blocks import Holding
+from fastproxy.memory.buffered_part import BufferedPart
+from fastproxy.memory.spill import Spill, Write
+
+
+class Needs(Protocol):
+    """What parts must look like. Sizes in bytes."""
+
+    @property
+    def min_part(self) -> int: ...
+    @property
+    def part_size(self) -> int: ...
+    @property
+    def max_part(self) -> int: ...
+    @property
+    def max_parts(self) -> int: ...
+    @property
+    def equal_parts(self) -> bool: ...
+
+
+class Keeper(Protocol):
+    """The arena, as one upload sees it."""
+
+    def ask(self, buffer: "UploadBuffer") -> bool:
+        """May it take one more slab? If not, `on_resume` will be called when it may go on."""
+
+    def grew(self, buffer: "UploadBuffer") -> None:
+        """Its tail has more bytes."""
+
+    def took(self, buffer: "UploadBuffer") -> None:
+        """It took a slab."""
+
+    def completed(self, buffer: "UploadBuffer", slabs: int) -> None:
+        """A part is complete."""
+
+    def settled(self, buffer: "UploadBuffer") -> None:
+        """A spill of its unfinished part ended."""
+
+    def gave(self, buffer: "UploadBuffer", slabs: int) -> None:
+        """Complete parts gave memory or disk back."""
+
+    def ended(self, buffer: "UploadBuffer") -> None:
+        """It takes no more bytes."""
+
+    def closed(self, buffer: "UploadBuffer") -> None:
+        """It is gone."""
+
+
+class Stage(Enum):
+    """OPEN -> FINISHED -> CLOSED; OPEN -> CLOSED."""
+
+    OPEN = "open"
+    FINISHED = "finished"  # the stream ended; parts may wait
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What the socket is told."""
+
+    on_pause: Callable[[], None]
+    on_resume: Callable[[], None]
+
+
+class UploadBuffer:
+    """Bytes in on the socket's side, complete parts out on the store's; single-threaded.
+
+    The socket's side asks `room()` right before each `get_buffer()` or `feed()`: between two reads
+    it can fall to zero, for a tail that was spilled needs a new slab.
+    """
+
+    __slots__ = (
+        "_arrival",
+        "_begun",
+        "_chunker",
+        "_completed",
+        "_keeper",
+        "_needs",
+        "_parts",
+        "_slab",
+        "_spill",
+        "_stage",
+        "_waiting",
+        "account",
+        "signals",
+    )
+
+    def __init__(
+        self,
+        keeper: Keeper,
+        account: Account,
+        chunker: Chunker,
+        *,
+        needs: Needs,
+        spill: Spill,
+        signals: Signals,
+    ) -> None:
+        self.account = account
+        self.signals = signals
+        self._keeper = keeper
+        self._chunker = chunker
+        self._needs = needs
+        self._spill = spill
+        self._slab = spill.slab
+        self._stage = Stage.OPEN
+        self._completed = 0  # parts
+        self._begun: BufferedPart | None = None  # spilled pieces of the unfinished part
+        self._parts: set[BufferedPart] = set()  # complete and not released
+        self._waiting: deque[BufferedPart] = deque()  # complete and not handed out
+        self._arrival: asyncio.Future[None] | None = None
+
+    # --- socket side
+
+    @property
+    def total(self) -> int:
+        """Bytes taken so far."""
+        return self._chunker.total
+
+    def room(self) -> int:
+        """Bytes that can be taken right now, at least.
+
+        0: pause. The upload is in the queue then, and `on_resume` is called when it may go on.
+        """
+        slack = self._slack()
+        if slack or self._stage is not Stage.OPEN:
+            return slack
+        if not self._keeper.ask(self):
+            return 0
+        return min(self._slab, self._chunker.part_room)
+
+    def _slack(self) -> int:
+        """Bytes that fit into the tail without another slab."""
+        chunker = self._chunker
+        slack = chunker.tail_slabs * self._slab - chunker.tail_size
+        return slack and min(slack, chunker.part_room)
+
+    def get_buffer(self) -> memoryview:
+        """A window to read into, never empty. Only when `room()` > 0; raises PoolExhausted."""
+        is_new = not self._slack()
+        window = self._chunker.get_buffer()
+        if is_new:
+            self._keeper.took(self)
+        return window
+
+    def buffer_updated(self, n: int) -> None:
+        """The first `n` bytes of the window are filled."""
+        if n == 0:
+            return  # the window stays open
+        self._chunker.buffer_updated(n)
+        self._grew()
+
+    def feed(self, data: Buffer) -> int:
+        """Copy bytes in; how many were taken, fewer than there are when memory ran out.
+
+        Raises ChunkerClosed after `finish()`.
+        """
+        view = memoryview(data)
+        taken = 0
+        while taken < view.nbytes and (room := self.room()):
+            is_new = not self._slack()
+            taken += self._chunker.feed(view[taken : taken + room])
+            if is_new:
+                self._keeper.took(self)
+            self._grew()
+        return taken
+
+    def resumed(self) -> None:
+        """From the loop: reading may go on."""
+        if self._stage is Stage.OPEN and self.account.standing is Standing.READING:
+            self.signals.on_resume()
+
+    def finish(self) -> None:
+        """The stream ended: what is held is the last part. Idempotent; nothing after close."""
+        if self._stage is not Stage.OPEN:
+            return
+        self._stage = Stage.FINISHED
+        self._chunker.finish()
+        self._collect()
+        if self._waiting:
+            self._waiting[-1].is_last = True
+        self._keeper.ended(self)
+        self._wake()
+
+    # --- store side
+
+    @property
+    def is_finished(self) -> bool:
+        """The stream has ended and all its bytes are in parts."""
+        return self._stage is Stage.FINISHED
+
+    @property
+    def parts_waiting(self) -> int:
+        """Complete parts that were not handed out yet."""
+        return len(self._waiting)
+
+    async def next_part(self) -> BufferedPart | None:
+        """The next complete part; None when all were handed out, or the buffer was closed."""
+        while not self._waiting:
+            if self._stage is not Stage.OPEN:
+                return None
+            if self._arrival is None:
+                self._arrival = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._arrival)  # one who stops waiting leaves it to the others
+        return self._waiting.popleft()
+
+    def close(self) -> None:
+        """Give back everything, also parts handed out, and wake who waits. Idempotent."""
+        if self._stage is Stage.CLOSED:
+            return
+        self._stage = Stage.CLOSED
+        self._chunker.close()
+        if self._begun is not None:
+            self._begun.release()
+            self._begun = None
+        self._waiting.clear()
+        for part in list(self._parts):
+            part.release()
+        self._keeper.ended(self)
+        self._keeper.closed(self)
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)
+        self._arrival = None
+
+    # --- between the two
+
+    def _grew(self) -> None:
+        self._collect()
+        self._keeper.grew(self)
+
+    def _collect(self) -> None:
+        """Complete parts go to the store's side."""
+        while (piece := self._chunker.next_part()) is not None:
+            part = self._part_of(piece)
+            part.add(piece)
+            self._begun = None
+            self._completed += 1
+            self._parts.add(part)
+            self._waiting.append(part)
+            self._keeper.completed(self, part.slabs)
+            self._wake()
+
+    def _part_of(self, piece: Part) -> BufferedPart:
+        if self._begun is None:
+            return BufferedPart(piece.number, piece.offset, self._spill, self)
+        return self._begun
+
+    @property
+    def held(self) -> int:
+        """Slabs the unfinished part has in memory."""
+        begun = self._begun
+        return self._chunker.tail_slabs + (0 if begun is None else begun.slabs)
+
+    @property
+    def is_being_written(self) -> bool:
+        """A spill of the unfinished part is under way."""
+        return self._begun is not None and self._begun.is_being_written
+
+    @property
+    def can_cut(self) -> bool:
+        """Would the store take what is held as a part?"""
+        begun = self._begun
+        size = self._chunker.tail_size + (0 if begun is None else begun.size)
+        return (
+            self._stage is Stage.OPEN
+            and not self._needs.equal_parts
+            and size >= self._needs.min_part
+            and self._completed + 1 < self._needs.max_parts
+        )
+
+    def cut(self) -> None:
+        """End the unfinished part here, so that it can fly."""
+        self._chunker.cut()
+        self._collect()
+
+    def fits_disk(self) -> bool:
+        """Has the disk budget room for the tail?"""
+        if self._begun is None:
+            return self._spill.fits(Holding(), self._chunker.tail_size)
+        return self._begun.fits(self._chunker.tail_size)
+
+    def spill(self) -> Write | None:
+        """Begin to write the tail to disk; None if it had no bytes. Only if it `fits_disk()`."""
+        piece = self._chunker.take()
+        if piece is not None:
+            self._begun = self._part_of(piece)
+            self._begun.add(piece)
+        return None if self._begun is None else self._begun.spill()
+
+    def landed(self, part: BufferedPart, freed: int) -> None:
+        """A spill ended; the part may have been completed or released meanwhile."""
+        if part in self._parts:
+            self._keeper.gave(self, freed)
+        elif part is self._begun:
+            self._keeper.settled(self)
+
+    def released(self, part: BufferedPart, freed: int) -> None:
+        """A part is gone."""
+        if part in self._parts:
+            self._parts.discard(part)
+            self._keeper.gave(self, freed)
