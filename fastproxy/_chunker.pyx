@@ -24,6 +24,18 @@ from posix.mman cimport (
 )
 from posix.unistd cimport _SC_PAGESIZE, sysconf
 
+cdef extern from *:
+    """
+    #ifdef __SANITIZE_ADDRESS__  /* free slabs are poison (tests/isolated/asan.sh) */
+    #include <sanitizer/asan_interface.h>
+    #else
+    #define ASAN_POISON_MEMORY_REGION(start, size)
+    #define ASAN_UNPOISON_MEMORY_REGION(start, size)
+    #endif
+    """
+    void ASAN_POISON_MEMORY_REGION(void* start, size_t size) noexcept
+    void ASAN_UNPOISON_MEMORY_REGION(void* start, size_t size) noexcept
+
 
 class PoolExhausted(MemoryError):
     """The pool has no free slab. Nothing was lost: release parts, or pause, and go on."""
@@ -86,6 +98,7 @@ cdef class SlabPool:
         if memory == MAP_FAILED:
             raise MemoryError("the kernel refused the slab mapping")
         self.memory = <char*> memory
+        ASAN_POISON_MEMORY_REGION(self.memory, self.slab_count * self.slab_size)
         return 0
 
     def __del__(self):
@@ -95,6 +108,7 @@ cdef class SlabPool:
     def __dealloc__(self):
         # Every slab holds a reference to its pool, so no view is left when this runs.
         if self.memory != NULL:
+            ASAN_UNPOISON_MEMORY_REGION(self.memory, self.slab_count * self.slab_size)
             munmap(self.memory, self.slab_count * self.slab_size)
         free(self.free_slabs)
         free(self.touched)
@@ -141,11 +155,13 @@ cdef class SlabPool:
         slab.pool = self
         slab.index = self.free_slabs[self.free_count]
         slab.base = self.memory + slab.index * self.slab_size
+        ASAN_UNPOISON_MEMORY_REGION(slab.base, self.slab_size)
         self.touched[slab.index] = TAKEN
         self.peak_count = max(self.peak_count, self.slab_count - self.free_count)
         return slab
 
     cdef void _give_back(self, Py_ssize_t index) noexcept:
+        ASAN_POISON_MEMORY_REGION(self.memory + index * self.slab_size, self.slab_size)
         self.touched[index] = DIRTY
         self.free_slabs[self.free_count] = index
         self.free_count += 1

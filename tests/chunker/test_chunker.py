@@ -89,7 +89,7 @@ def test_an_idle_upload_holds_no_slab():
 
 
 def test_memory_is_not_used_again_while_any_view_of_it_lives():
-    pool, chunker = small(part_size=8, slabs=1)
+    _, chunker = small(part_size=8, slabs=1)
     chunker.feed(EIGHT)
     part = chunker.next_part()
     view = memoryview(part.views[0])[2:4]

@@ -1,0 +1,43 @@
+#!/bin/sh
+# The chunker under AddressSanitizer and UndefinedBehaviorSanitizer: builds a sanitized copy in a
+# temporary directory and runs the chunker's tests against it. The checkout is left alone.
+#
+#     tests/isolated/asan.sh [python]
+set -eu
+
+python=${1:-python}
+root=$(cd "$(dirname "$0")/../.." && pwd)
+copy=$(mktemp -d)
+trap 'rm -rf "$copy"' EXIT
+
+mkdir "$copy/fastproxy"
+cp "$root/setup.py" "$root/pyproject.toml" "$root/LICENSE" "$copy"
+cp "$root"/fastproxy/__init__.py "$root"/fastproxy/chunker.py "$root"/fastproxy/_chunker.py[xi] \
+    "$copy/fastproxy"
+cp -r "$root/tests" "$copy/tests"
+touch "$copy/README.md"
+
+cd "$copy"
+FASTPROXY_SANITIZE=1 "$python" setup.py -q build_ext --inplace
+
+# The interpreter itself is not sanitized: its own allocations would be reported as leaks, and
+# pymalloc would hide overruns, so it is told to use malloc.
+sanitized() {
+    LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" \
+    ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 \
+    UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+    PYTHONMALLOC=malloc \
+    "$python" -m "$@"
+}
+
+# A use after free must be seen, or the rest proves nothing.
+if sanitized tests.isolated.asan_control 2>control.log || ! grep -q use-after-poison control.log
+then
+    cat control.log
+    echo "AddressSanitizer does not watch the slabs" >&2
+    exit 1
+fi
+
+sanitized pytest -q -p no:cacheprovider --confcutdir=tests/chunker tests/chunker \
+    --ignore=tests/chunker/test_examples.py --ignore=tests/chunker/test_imports.py \
+    --ignore=tests/chunker/test_isolated.py
