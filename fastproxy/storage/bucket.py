@@ -11,7 +11,7 @@ from fastproxy.storage.backoff import RetryPolicy, persist
 from fastproxy.storage.checksum import checksum_of
 from fastproxy.storage.contract import PartBody, Stored
 from fastproxy.storage.s3control import S3Control
-from fastproxy.storage.sender import HttpAnswer, HttpCall, NotThere, etag_of, send
+from fastproxy.storage.sender import HttpAnswer, HttpCall, NotThere, etag_of, send, size_by_range
 
 WRITE_ID = "fastproxy-write"  # user metadata: which write made an object
 ABORT_ROUNDS = 2  # a part that was still arriving outlives the first (S3 API, AbortMultipartUpload)
@@ -57,10 +57,21 @@ class Bucket:
     async def head(self, key: str) -> Found | None:
         """HeadObject; None when there is none."""
         try:
-            answer = await persist(lambda: self._send("HEAD", "head_object", key, {}), self.policy)
+            return await persist(lambda: self._head_once(key), self.policy)
         except NotThere:
             return None
-        return _found(answer.headers)
+
+    async def _head_once(self, key: str) -> Found:
+        headers = (await self._send("HEAD", "head_object", key, {})).headers
+        length = find_header(headers, b"content-length") or b""
+        write_id = find_header(headers, b"x-amz-meta-" + WRITE_ID.encode()) or b""
+        if length.isdigit():
+            size = int(length)
+        else:  # SeaweedFS leaves it out when the object is empty
+            size = await size_by_range(
+                lambda ranged: self._send("GET", "get_object", key, {}, ranged)
+            )
+        return Found(size, etag_of(headers), write_id.decode("latin-1"))
 
     async def verified(self, stored: Stored) -> Stored:
         """Raises StoreMismatch when the store has another size."""
@@ -95,14 +106,6 @@ class Bucket:
         return await send(
             self._call, method, url, headers or [], body, timeout_s=self.policy.timeout_s
         )
-
-
-def _found(headers: Headers) -> Found:
-    length = find_header(headers, b"content-length") or b""
-    if not length.isdigit():
-        raise StoreMismatch("HEAD without a Content-Length")
-    write_id = find_header(headers, b"x-amz-meta-" + WRITE_ID.encode()) or b""
-    return Found(int(length), etag_of(headers), write_id.decode("latin-1"))
 
 
 def object_params(content_type: str, write_id: str) -> dict[str, Any]:

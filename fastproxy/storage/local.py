@@ -83,10 +83,9 @@ class LocalStore:
             await self.run(self._remove_own, left)
 
     async def close(self) -> None:
-        """Remove unfinished files and end the threads."""
-        with suppress(asyncio.CancelledError):
-            await self.run(self._folder.close)
-        self._threads.shutdown(wait=False)
+        """End the threads and remove unfinished files. Idempotent."""
+        await asyncio.to_thread(self._threads.shutdown)
+        await asyncio.to_thread(self._folder.close)
 
     def _remove_own(self, left: Leftover) -> None:
         stat = self._folder.stat(left.key)

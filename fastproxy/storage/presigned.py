@@ -13,7 +13,7 @@ from fastproxy.errors import (
     StoreMismatch,
     StoreRefused,
 )
-from fastproxy.message import Headers, find_header
+from fastproxy.message import Headers
 from fastproxy.storage import s3xml
 from fastproxy.storage.backoff import RetryPolicy, persist
 from fastproxy.storage.checksum import checksum_of
@@ -23,11 +23,11 @@ from fastproxy.storage.sender import (
     HttpCall,
     NotThere,
     SignatureExpired,
-    UnsatisfiableRange,
     etag_of,
     fault_of,
     redacted,
     send,
+    size_by_range,
 )
 
 MAX_PUT = 5 << 30  # S3's limit of one PUT, and of one part
@@ -192,17 +192,14 @@ class PresignedStore:
         return await _send(self._call, method, url, headers, body, self._policy.timeout_s)
 
     async def _stored_size(self) -> int | None:
-        """The size by a GET of the first byte (RFC 9110 section 14.4); None: no such object."""
+        """What is behind the GetURL; None: no such object, or no such URL."""
         url = self._target.get_url
-        if not url:
-            return None
         try:
-            answer = await self.send("GET", url, [(b"range", b"bytes=0-0")])
+            return (
+                await size_by_range(lambda headers: self.send("GET", url, headers)) if url else None
+            )
         except NotThere:
             return None
-        except UnsatisfiableRange:
-            return 0
-        return _size_of(answer)
 
 
 class PresignedUpload:
@@ -281,16 +278,6 @@ def _completed(answer: HttpAnswer, url: str) -> str:
     if document.root == "Error":
         raise fault_of(what, answer.status, document.code or "InternalError", document.message)
     raise StoreMismatch(f"{what}: not the answer to a completed upload")
-
-
-def _size_of(answer: HttpAnswer) -> int:
-    """The whole size from Content-Range, or the body's when the range was ignored."""
-    if answer.status != 206:
-        return len(answer.body)
-    total = (find_header(answer.headers, b"content-range") or b"").rpartition(b"/")[2]
-    if not total.isdigit():
-        raise StoreMismatch("206 without a size in Content-Range")
-    return int(total)
 
 
 def _check_url(url: str) -> None:

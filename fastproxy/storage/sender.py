@@ -4,6 +4,7 @@ The HTTP client is handed in (storage and upstream do not know each other). No d
 ever holds a query: there the signature is.
 """
 
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -15,7 +16,7 @@ from fastproxy.errors import (
     StoreRefused,
     StoreUnavailable,
 )
-from fastproxy.message import Headers
+from fastproxy.message import Headers, find_header
 from fastproxy.storage import s3xml
 from fastproxy.storage.contract import PartBody
 
@@ -129,9 +130,21 @@ async def send(
     raise fault_of(what, answer.status, document.code, document.message)
 
 
+async def size_by_range(get: Callable[[Headers], Awaitable[HttpAnswer]]) -> int:
+    """An object's size by a GET of its first byte (RFC 9110 section 14.4)."""
+    try:
+        answer = await get([(b"range", b"bytes=0-0")])
+    except UnsatisfiableRange:
+        return 0
+    if answer.status != 206:  # the range was ignored
+        return len(answer.body)
+    total = (find_header(answer.headers, b"content-range") or b"").rpartition(b"/")[2]
+    if not total.isdigit():
+        raise StoreMismatch("206 without a size in Content-Range")
+    return int(total)
+
+
 def etag_of(headers: Headers) -> str:
     """The ETag without its quotes; empty when there is none."""
-    for name, value in headers:
-        if name.lower() == b"etag":
-            return value.decode("latin-1").strip().removeprefix("W/").strip('"')
-    return ""
+    etag = find_header(headers, b"etag") or b""
+    return etag.decode("latin-1").strip().removeprefix("W/").strip('"')

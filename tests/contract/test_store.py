@@ -1,0 +1,173 @@
+"""What every store promises, on real stores."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from fastproxy.errors import StorageFault, StoreMismatch
+from tests.contract import stores
+from tests.contract.stores import PART, MiB, Opener, Rig
+from tests.servers.seaweed import Seaweed
+from tests.storage.bodies import Bytes, cut, pattern
+
+KINDS: dict[str, Opener] = {
+    "local": stores.local,
+    "s3": stores.s3,
+    "presigned-multipart": stores.presigned_multipart,
+    "presigned-put": stores.presigned_put,
+}
+MULTIPART = ["local", "s3", "presigned-multipart"]
+SIZES = [0, 1, PART - 1, PART, PART + 1, 17 * MiB]
+
+
+@pytest.fixture
+def check(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> Callable[[str, Callable[[Rig], Awaitable[None]]], None]:
+    """Run a test body against one kind of store on a fresh loop."""
+
+    def run(kind: str, body: Callable[[Rig], Awaitable[None]]) -> None:
+        server: Seaweed | None = None
+        if kind != "local":
+            server = request.getfixturevalue("seaweed")
+
+        async def main() -> None:
+            async with asyncio.timeout(60), KINDS[kind](tmp_path, server) as rig:
+                await body(rig)
+                assert rig.journal.live == ()
+
+        asyncio.run(main())
+
+    return run
+
+
+Check = Callable[[str, Callable[[Rig], Awaitable[None]]], None]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("kind", ["local", "s3", "presigned-put"])
+def test_put_stores_exactly_the_bytes_it_was_given(check: Check, kind: str, size: int) -> None:
+    async def body(rig: Rig) -> None:
+        data = pattern(size)
+        stored = await rig.store.put(rig.key, Bytes(data), content_type="text/plain")
+        assert stored.size == size
+        assert stored.etag
+        assert rig.read() == data
+        assert rig.rest() == []
+        rig.store.keep(rig.key)
+
+    check(kind, body)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("kind", MULTIPART)
+def test_parts_in_any_order_and_in_parallel_make_the_object(
+    check: Check, kind: str, size: int
+) -> None:
+    async def body(rig: Rig) -> None:
+        data = pattern(size)
+        parts = cut(data, PART)
+        upload = await rig.store.begin(rig.key, size=None)
+        await asyncio.gather(*(upload.put_part(part) for part in reversed(parts)))
+        assert rig.read() is None  # nothing is visible before complete
+        stored = await upload.complete(size)
+        assert stored.size == size
+        assert rig.read() == data
+        assert rig.rest() == []
+        rig.store.keep(rig.key)
+
+    check(kind, body)
+
+
+@pytest.mark.parametrize("kind", MULTIPART)
+def test_an_abort_leaves_nothing_and_may_come_again(check: Check, kind: str) -> None:
+    async def body(rig: Rig) -> None:
+        upload = await rig.store.begin(rig.key)
+        await upload.put_part(Bytes(pattern(PART)))
+        assert rig.rest() != []
+        await upload.abort()
+        await upload.abort()
+        assert rig.read() is None
+        assert rig.rest() == []
+
+    check(kind, body)
+
+
+@pytest.mark.parametrize("kind", MULTIPART)
+def test_an_abort_after_a_failed_complete_leaves_nothing(check: Check, kind: str) -> None:
+    async def body(rig: Rig) -> None:
+        upload = await rig.store.begin(rig.key)
+        await upload.put_part(Bytes(pattern(PART)))
+        with pytest.raises(StoreMismatch):
+            await upload.complete(PART + 1)
+        await upload.abort()
+        assert rig.read() is None
+        assert rig.rest() == []
+
+    check(kind, body)
+
+
+@pytest.mark.parametrize("kind", MULTIPART)
+def test_a_cancelled_part_can_be_aborted(check: Check, kind: str) -> None:
+    async def body(rig: Rig) -> None:
+        upload = await rig.store.begin(rig.key)
+        stuck = asyncio.Event()
+
+        class Stuck(Bytes):
+            async def chunks(self):  # type: ignore[no-untyped-def]
+                yield [memoryview(self.data)[:1000]]
+                stuck.set()
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(upload.put_part(Stuck(pattern(PART))))
+        await stuck.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await upload.abort()
+        assert rig.read() is None
+        assert rig.rest() == []
+
+    check(kind, body)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_object_can_be_deleted_twice(check: Check, kind: str) -> None:
+    async def body(rig: Rig) -> None:
+        await rig.store.put(rig.key, Bytes(b"some bytes"))
+        assert rig.read() == b"some bytes"
+        await rig.store.delete(rig.key)
+        assert rig.read() is None
+        await rig.store.delete(rig.key)
+
+    check(kind, body)
+
+
+@pytest.mark.parametrize("kind", ["local", "s3"])
+def test_an_object_is_replaced_in_one_step(check: Check, kind: str) -> None:
+    async def body(rig: Rig) -> None:
+        await rig.store.put(rig.key, Bytes(b"first"))
+        await rig.store.put(rig.key, Bytes(b"the second"))
+        assert rig.read() == b"the second"
+        rig.store.keep(rig.key)
+
+    check(kind, body)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_put_whose_body_fails_leaves_nothing(check: Check, kind: str) -> None:
+    async def body(rig: Rig) -> None:
+        class Failing(Bytes):
+            async def chunks(self):  # type: ignore[no-untyped-def]
+                yield [memoryview(self.data)[:1000]]
+                raise StorageFault("the spill file cannot be read")
+
+        with pytest.raises(StorageFault, match="spill file"):
+            await rig.store.put(rig.key, Failing(pattern(100_000)))
+        await rig.store.close()  # waits for the undoing
+        assert rig.read() is None
+        assert rig.rest() == []
+
+    check(kind, body)

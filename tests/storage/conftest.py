@@ -1,0 +1,5 @@
+"""Fixtures of servers."""
+
+from tests.servers.seaweed import seaweed
+
+__all__ = ["seaweed"]
