@@ -27,7 +27,9 @@ def parse_listen(text: str) -> ListenAddress:
         return ListenAddress(host[1:-1], int(port))
     if ":" in host:
         raise ValueError(f'"{text}": an IPv6 address stands in brackets, e.g. "[::1]:8080"')
-    return ListenAddress("" if host == "*" else host, int(port))
+    if host == "*":
+        raise ValueError(f'"{text}": for all interfaces write ":{port}"')
+    return ListenAddress(host, int(port))
 
 
 def check_backend_address(text: str) -> None:

@@ -18,7 +18,7 @@ DURATION_UNITS: Final = {
 }
 
 _SIZE = re.compile(r"([0-9]{1,18}) ?([A-Za-z]*)")
-_DURATION = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?) ?([A-Za-z]*)")
+_DURATION = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,40})?) ?([A-Za-z]*)")
 _SIZE_HINT = 'a size needs its unit, e.g. "16MiB" (B, KiB, MiB or GiB)'
 _DURATION_HINT = 'a duration needs its unit, e.g. "30s" (ms, s, m or h)'
 

@@ -38,7 +38,8 @@ def describe_effect(config: Config, route: AnyRoute, method: str = "", path: str
 
 def _upload(config: Config, route: UploadRoute, method: str, path: str) -> str:
     url = _url(config, route.backend, path)
-    asked = f"POST {url}{route.authorize_suffix}"
+    # The backend is asked, and told the end, with the client's own method, as Workhorse does.
+    asked = f"{method} {url}{route.authorize_suffix}".strip()
     finalized = f"{method} {url}".strip()
     return f"upload: {asked}, then {_storing(config, route)}, then finalize: {finalized}"
 

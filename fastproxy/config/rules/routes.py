@@ -27,6 +27,7 @@ from fastproxy.config.units import format_size
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 _HOST = re.compile(r"(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]")
+_PORT = re.compile(r":[0-9]{1,5}\Z")
 _OBJECT = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 _UNSENT = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _OWN_HEADERS = frozenset(("content-length", "transfer-encoding", "connection"))
@@ -123,7 +124,7 @@ def _upload(config: Config, route: UploadRoute, source: Source, key: KeyPath) ->
         message = f'store "{route.store}" takes parts between {allowed}'
         yield source.problem((*key, "part_size"), message)
     for at, host in enumerate(route.allowed_hosts):
-        if not _HOST.fullmatch(host.rpartition(":")[0] if ":" in host else host):
+        if not _HOST.fullmatch(_PORT.sub("", host)):
             yield source.problem((*key, "allowed_hosts", at), f'"{host}" is not a host')
     if isinstance(store, S3Store) and not config.server.state_dir:
         message = "without server.state_dir a crash leaves unfinished multipart uploads behind"
