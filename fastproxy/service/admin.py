@@ -52,6 +52,9 @@ class _Admin:
         await ended.wait()
         loop.remove_reader(lifeline)
         server.close()
+        running = asyncio.all_tasks() - {asyncio.current_task()}
+        if running:
+            await asyncio.wait(running, timeout=HEAD_SECONDS)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open += 1

@@ -76,7 +76,7 @@ class FakeApp:
         if path == b"/spin":
             while True:  # deaf to every signal but SIGKILL
                 pass
-        while path == b"/hold" and not os.path.exists(argument):  # noqa: ASYNC240
+        while path == b"/hold" and not os.path.exists(argument):  # noqa: ASYNC110, ASYNC240
             await asyncio.sleep(0.01)
         body = f"{os.getpid()} {self._context.generation} {self._greeting}".encode()
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))

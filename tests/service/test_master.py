@@ -75,21 +75,25 @@ def test_a_worker_that_does_not_drain_is_killed_in_the_end(tmp_path: Path) -> No
 
 
 def test_sigint_stops_at_once(tmp_path: Path) -> None:
-    with running(tmp_path, drain=600, upload_drain=600) as master:
-        with ask(master.main, f"/hold?{tmp_path / 'never'}"):
-            master.reply()
-            master.send(signal.SIGINT)
-            assert master.wait(10) == 0
+    with (
+        running(tmp_path, drain=600, upload_drain=600) as master,
+        ask(master.main, f"/hold?{tmp_path / 'never'}"),
+    ):
+        master.reply()
+        master.send(signal.SIGINT)
+        assert master.wait(10) == 0
 
 
 def test_sigint_ends_a_drain(tmp_path: Path) -> None:
-    with running(tmp_path, drain=600, upload_drain=600) as master:
-        with ask(master.main, f"/hold?{tmp_path / 'never'}"):
-            master.reply()
-            master.send(signal.SIGTERM)
-            eventually(lambda: master.admin_get("/readyz")[0] == 503, "draining")
-            master.send(signal.SIGINT)
-            assert master.wait(10) == 0
+    with (
+        running(tmp_path, drain=600, upload_drain=600) as master,
+        ask(master.main, f"/hold?{tmp_path / 'never'}"),
+    ):
+        master.reply()
+        master.send(signal.SIGTERM)
+        eventually(lambda: master.admin_get("/readyz")[0] == 503, "draining")
+        master.send(signal.SIGINT)
+        assert master.wait(10) == 0
 
 
 def test_signals_for_the_whole_group_do_not_kill_workers(tmp_path: Path) -> None:

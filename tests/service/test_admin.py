@@ -1,0 +1,96 @@
+import json
+import os
+import signal
+import socket
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from fastproxy.observe.metrics import Board
+from fastproxy.service.admin import HEAD_BYTES, respond
+from tests.service.running import answer, ask, eventually, running
+
+
+def board(**workers: int) -> Board:
+    made = Board(["_none"], 1, "0")
+    for state, count in workers.items():
+        made.master.cell("fastproxy_workers", state).set(count)
+    return made
+
+
+def test_ready_is_who_has_one_ready_worker() -> None:
+    assert respond(b"GET", b"/readyz", [board(ready=1, dead=1)])[0] == 200
+    assert respond(b"GET", b"/readyz", [board(starting=2)])[0] == 503
+
+
+def test_unready_says_why() -> None:
+    for states, reason in (({"draining": 2}, "draining"), ({"dead": 2}, "no worker is ready")):
+        body = json.loads(respond(b"GET", b"/readyz", [board(**states)])[2])
+        assert body["ready"] is False
+        assert body["reason"] == reason
+
+
+def test_an_older_generation_does_not_make_us_ready() -> None:
+    assert respond(b"GET", b"/readyz", [board(starting=1), board(ready=1)])[0] == 503
+
+
+def test_only_known_paths_and_methods() -> None:
+    assert respond(b"GET", b"/", [board()])[0] == 404
+    assert respond(b"POST", b"/healthz", [board()])[0] == 405
+    assert respond(b"GET", b"/healthz?verbose", [board()])[0] == 200
+
+
+def test_metrics_are_added_up_over_workers(tmp_path: Path) -> None:
+    with running(tmp_path, workers=2) as master:
+        pids = [master.reply().pid]
+        while len(set(pids)) < 2:
+            pids.append(master.reply().pid)
+        status, text = master.admin_get("/metrics")
+        families = {family.name: family for family in text_string_to_metric_families(text)}
+        (sample,) = families["fastproxy_requests"].samples
+        assert status == 200
+        assert sample.value == len(pids)
+
+
+def test_it_answers_while_the_worker_is_busy_for_ever(tmp_path: Path) -> None:
+    with running(tmp_path) as master, ask(master.main, "/spin"):
+        assert master.admin_get("/healthz")[0] == 200
+        assert master.admin_get("/readyz")[0] == 200
+
+
+def test_a_large_head_is_refused(tmp_path: Path) -> None:
+    with running(tmp_path) as master:
+        sock = ask(master.admin, "/" + "x" * (HEAD_BYTES + 1000))
+        assert answer(sock)[0] == 431
+
+
+def test_a_silent_client_does_not_hold_up_others(tmp_path: Path) -> None:
+    with running(tmp_path) as master, socket.socket(socket.AF_UNIX) as silent:
+        silent.connect(str(master.admin))
+        assert master.admin_get("/healthz")[0] == 200
+
+
+def test_a_killed_admin_process_is_replaced(tmp_path: Path) -> None:
+    with running(tmp_path) as master:
+        (admin,) = set(master.children()) - {master.reply().pid}
+        os.kill(admin, signal.SIGKILL)
+        assert eventually(lambda: master.admin_get("/healthz"), "answers again")[0] == 200
+
+
+def test_without_an_address_there_is_no_admin_process(tmp_path: Path) -> None:
+    with running(tmp_path, wait=False, admin_listen="") as master:
+        eventually(master.reply, "ready")
+        assert len(master.children()) == 1
+        assert not master.admin.exists()
+
+
+def test_a_reload_can_turn_it_on_and_off(tmp_path: Path) -> None:
+    with running(tmp_path) as master:
+        master.server["admin_listen"] = ""
+        master.configure()
+        master.send(signal.SIGHUP)
+        eventually(lambda: not master.admin.exists(), "off")
+        master.server["admin_listen"] = f"unix:{master.admin}"
+        master.configure()
+        master.send(signal.SIGHUP)
+        assert eventually(lambda: master.admin_get("/healthz"), "on again")[0] == 200
