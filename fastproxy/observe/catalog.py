@@ -139,7 +139,7 @@ METRICS: tuple[Metric, ...] = (
     _counter("fastproxy_access_log_dropped_total", "Lines lost because the log did not take them."),
     _gauge(
         "fastproxy_workers",
-        "Workers of the current generation.",
+        "Workers, also those of older generations that still drain.",
         Label("state", ("starting", "ready", "draining", "dead")),
     ),
     _counter("fastproxy_worker_deaths_total", "Workers that ended without being told to."),
