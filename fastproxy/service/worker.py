@@ -4,8 +4,8 @@ import asyncio
 import gc
 import logging
 import signal
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
 
 import uvloop
 
@@ -88,12 +88,14 @@ async def _serve(context: WorkerContext, make_app: MakeApp) -> None:
     pulse = Pulse(context.metrics)
     app = make_app(context)
     try:
-        await app.start()
-        pulse.start()
-        _forget_startup_garbage()
-        context.report_ready()
-        await orders.drain.wait()
-        await _end(app, context, orders)
+        if await _unless(orders.drain, app.start()):
+            pulse.start()
+            _forget_startup_garbage()
+            context.report_ready()
+            await orders.drain.wait()
+            await _end(app, context, orders)
+        else:
+            await _stop(app)  # there is nothing to drain yet
     finally:
         pulse.stop()
         context.access_log.close()
@@ -106,30 +108,32 @@ def _forget_startup_garbage() -> None:
 
 
 async def _end(app: Serving, context: WorkerContext, orders: Orders) -> None:
-    if not await _drained(app, context, orders):
-        try:
-            async with asyncio.timeout(STOP_S):
-                await app.stop()
-        except TimeoutError:
-            log.warning("stopped without a proper end", extra={"after_s": STOP_S})
-
-
-async def _drained(app: Serving, context: WorkerContext, orders: Orders) -> bool:
-    """Whether the drain came to its end before its deadline and before an order to stop."""
-    if orders.stop.is_set():
-        return False
     server = context.config.server
-    drain = asyncio.create_task(
-        app.drain(deadline_s=server.drain, upload_deadline_s=server.upload_drain)
-    )
-    stop = asyncio.create_task(orders.stop.wait())
+    drain = app.drain(deadline_s=server.drain, upload_deadline_s=server.upload_drain)
     longest = max(server.drain, server.upload_drain) + _OVERTIME_S
-    done, waiting = await asyncio.wait(
-        (drain, stop), timeout=longest, return_when=asyncio.FIRST_COMPLETED
-    )
-    for task in waiting:
-        task.cancel()
-    await asyncio.wait((drain, stop), timeout=STOP_S)
-    if drain in done:
-        drain.result()
-    return drain in done
+    if not await _unless(orders.stop, drain, timeout=longest):
+        await _stop(app)
+
+
+async def _stop(app: Serving) -> None:
+    try:
+        async with asyncio.timeout(STOP_S):
+            await app.stop()
+    except TimeoutError:
+        log.warning("stopped without a proper end", extra={"after_s": STOP_S})
+
+
+async def _unless(
+    event: asyncio.Event, work: Coroutine[Any, Any, None], *, timeout: float | None = None
+) -> bool:
+    """Do `work` and say True; give it up and say False once `event` is set or time is up."""
+    task = asyncio.create_task(work)
+    order = asyncio.create_task(event.wait())
+    await asyncio.wait((task, order), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    finished = task.done()
+    task.cancel()
+    order.cancel()
+    await asyncio.wait((task, order), timeout=STOP_S)
+    if finished:
+        task.result()
+    return finished

@@ -1,5 +1,3 @@
-import os
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,16 +23,6 @@ def test_rows_are_added_up() -> None:
         made.worker(index).requests("api").count(b"GET", 200, 0.01)
     assert made.totals()["fastproxy_connections", ()] == [6]
     assert requests(made, "api", "GET", "200") == 3
-
-
-def test_a_forked_process_counts_into_the_same_board() -> None:
-    made = board()
-    pid = os.fork()
-    if pid == 0:
-        made.worker(1).requests("api").count(b"PUT", 201, 1.0)
-        os._exit(0)
-    os.waitpid(pid, 0)
-    assert requests(made, "api", "PUT", "201") == 1
 
 
 @pytest.mark.parametrize(

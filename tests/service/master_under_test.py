@@ -45,6 +45,8 @@ class FakeApp:
             os.kill(os.getpid(), 9)
 
     async def start(self) -> None:
+        if self._greeting == "hang":
+            await asyncio.Event().wait()
         for listener in self._context.listeners:
             server = await asyncio.start_server(self._connected, sock=listener.dup(), backlog=1024)
             self._servers.append(server)

@@ -134,12 +134,13 @@ class Running:
 
     def reload(self) -> None:
         """SIGHUP, and wait for its result."""
-        done = lambda: sum(  # noqa: E731
-            self.metric(f'fastproxy_config_reloads_total{{result="{r}"}}') for r in ("ok", "failed")
-        )
-        before = done()
+        before = self._reloads()
         self.send(signal.SIGHUP)
-        eventually(lambda: done() == before + 1, "reloaded")
+        eventually(lambda: self._reloads() == before + 1, "reloaded")
+
+    def _reloads(self) -> float:
+        series = 'fastproxy_config_reloads_total{result="%s"}'
+        return sum(self.metric(series % result) for result in ("ok", "failed"))
 
     def logged(self, text: str) -> bool:
         """Whether the error log holds `text`."""

@@ -1,4 +1,3 @@
-import json
 import os
 import signal
 import socket
@@ -31,12 +30,7 @@ def test_a_worker_that_keeps_dying_is_tried_again_ever_later(tmp_path: Path) -> 
     master = Running(tmp_path)
     master.configure(greeting="crash")
     with running(tmp_path, wait=False) as master:
-        deaths = lambda: [  # noqa: E731
-            json.loads(line)["time"]
-            for line in master.errors.read_text().splitlines()
-            if "worker died" in line
-        ]
-        eventually(lambda: len(deaths()) >= 5, "five deaths")
+        eventually(lambda: master.errors.read_text().count("worker died") >= 5, "five deaths")
         assert master.admin_get("/healthz")[0] == 200
         assert master.admin_get("/readyz")[0] == 503
         master.send(signal.SIGTERM)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fastproxy.service.master import MAX_RETIRING
 from tests.service.running import (
     Running,
     answer,
@@ -168,3 +169,33 @@ def test_thirty_reloads_leave_no_descriptor_behind(tmp_path: Path) -> None:
         assert open_fds(master.pid) == before
         assert open_fds(worker[0].pid) == worker_before
         assert len(os.listdir(f"/proc/{master.pid}/task")) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_end_during_a_reload_ends_both_generations(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with running(tmp_path, drain=600, upload_drain=600) as master:
+        master.configure(greeting="hang")
+        master.send(signal.SIGHUP)
+        eventually(lambda: len(master.children()) == 3, "a new worker")
+        master.send(number)
+        assert master.wait(15) == 0
+
+
+def test_only_so_many_generations_may_drain(tmp_path: Path) -> None:
+    with running(tmp_path, drain=600, upload_drain=600) as master:
+        held = []
+        try:
+            for _ in range(MAX_RETIRING + 1):
+                held.append(ask(master.main, f"/hold?{tmp_path / 'never'}"))
+                master.reply()
+                master.reload()
+            assert held[0].recv(1) == b""  # the oldest was stopped ...
+            assert master.logged("too many generations drain")
+            held[1].setblocking(False)
+            with pytest.raises(BlockingIOError):  # ... and no other
+                held[1].recv(1)
+        finally:
+            for sock in held:
+                sock.close()
