@@ -99,7 +99,7 @@ class Spill:
             try:
                 self._file.write(write.extents, write.views)
             except OSError as error:
-                write.error = error
+                write.error = error.with_traceback(None)  # its frames hold the views
 
     def _wrote(self, batch: list[Write]) -> None:
         for write in batch:

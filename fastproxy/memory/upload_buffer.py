@@ -134,18 +134,19 @@ class UploadBuffer:
 
         0: pause. The upload is in the queue then, and `on_resume` is called when it may go on.
         """
-        slack = self._slack()
-        if slack or self._stage is not Stage.OPEN:
-            return slack
-        if not self._keeper.ask(self):
-            return 0
-        return min(self._slab, self._chunker.part_room)
+        return self._slack() or self._next_slab()
 
     def _slack(self) -> int:
         """Bytes that fit into the tail without another slab."""
         chunker = self._chunker
         slack = chunker.tail_slabs * self._slab - chunker.tail_size
         return slack and min(slack, chunker.part_room)
+
+    def _next_slab(self) -> int:
+        """Bytes that fit into the slab it may take now."""
+        if self._stage is not Stage.OPEN or not self._keeper.ask(self):
+            return 0
+        return min(self._slab, self._chunker.part_room)
 
     def get_buffer(self) -> memoryview:
         """A window to read into, never empty. Only when `room()` > 0; raises PoolExhausted."""
@@ -169,10 +170,13 @@ class UploadBuffer:
         """
         view = memoryview(data)
         taken = 0
-        while taken < view.nbytes and (room := self.room()):
-            is_new = not self._slack()
+        while taken < len(view):
+            slack = self._slack()
+            room = slack or self._next_slab()
+            if not room:
+                break
             taken += self._chunker.feed(view[taken : taken + room])
-            if is_new:
+            if not slack:
                 self._keeper.took(self)
             self._grew()
         return taken
