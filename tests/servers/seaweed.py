@@ -74,23 +74,29 @@ def shared_seaweed(directory: Path) -> Iterator[Seaweed]:
     directory.mkdir(exist_ok=True)
     state = directory / "state.json"
     with _locked(directory):
-        known = json.loads(state.read_text()) if state.exists() else {"users": 0}
-        if known["users"] == 0:
-            known["server"] = asdict(_start(directory / f"run-{time.monotonic_ns()}"))
-        _write(state, known["server"], known["users"] + 1)
-    server = Seaweed(**known["server"])
+        users, server = _read(state)
+        if server is None or users == 0:
+            server = _start(directory / f"run-{time.monotonic_ns()}")
+        _write(state, users + 1, server)
     try:
         yield server
     finally:
         with _locked(directory):
-            users = json.loads(state.read_text())["users"] - 1
-            _write(state, known["server"], users)
+            users = _read(state)[0] - 1
+            _write(state, users, server)
             if users == 0:
                 _stop(server.pid)
 
 
-def _write(state: Path, server: dict[str, Any], users: int) -> None:
-    state.write_text(json.dumps({"server": server, "users": users}))
+def _read(state: Path) -> tuple[int, Seaweed | None]:
+    if not state.exists():
+        return 0, None
+    known = json.loads(state.read_text())
+    return known["users"], Seaweed(**known["server"])
+
+
+def _write(state: Path, users: int, server: Seaweed) -> None:
+    state.write_text(json.dumps({"users": users, "server": asdict(server)}))
 
 
 @contextmanager

@@ -193,7 +193,7 @@ def test_a_full_disk_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         raise OSError(28, "No space left on device")
 
     async def body(store: LocalStore) -> None:
-        monkeypatch.setattr(local.os, "pwritev", full)
+        monkeypatch.setattr(os, "pwritev", full)
         with pytest.raises(StoreUnavailable, match="No space left"):
             await store.put("k", Bytes(b"x"))
 
@@ -215,7 +215,7 @@ def test_a_cancelled_write_ends_before_its_memory_is_given_back(
         return written[-1]
 
     async def body(store: LocalStore) -> None:
-        monkeypatch.setattr(local.os, "pwritev", slow)
+        monkeypatch.setattr(os, "pwritev", slow)
         task = asyncio.create_task(store.put("k", Bytes(b"x" * 10)))
         await asyncio.to_thread(started.wait)
         task.cancel()
@@ -248,12 +248,9 @@ def test_short_writes_lose_no_byte(sizes: list[int], most: int) -> None:
         file[offset : offset + len(joined)] = joined
         return len(joined)
 
-    real = os.pwritev
-    os.pwritev = pwritev
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "pwritev", pwritev)
         assert local._write_all(0, views, 3) == len(data)
-    finally:
-        os.pwritev = real
     assert bytes(file[3:]) == data
 
 

@@ -21,7 +21,7 @@ from fastproxy.storage.s3 import S3Store
 from fastproxy.storage.sender import HttpCall
 from fastproxy.storage.tracked import TrackedStore
 from tests.storage.bodies import Bytes, pattern, run
-from tests.storage.fake_s3 import BUCKET, FakeS3, Reply, Reset, Stall, error
+from tests.storage.fake_s3 import BUCKET, FakeS3, Plan, Reply, Reset, Stall, error
 
 DATA = pattern(300_000)
 FAST = RetryPolicy(attempts=3, timeout_s=0.6, deadline_s=20, base_s=0.001)
@@ -189,7 +189,7 @@ def test_a_store_without_checksums_is_found_out(check: Callable[..., None]) -> N
     check(body, checksum="sha256")
 
 
-LATE = {
+LATE: dict[str, Plan] = {
     "an error inside 200": error(200, "InternalError", "We encountered an internal error."),
     "a plain 500": error(500, "InternalError"),
     "a reset": Reset(),
