@@ -1,108 +1,145 @@
-"""Configuration to a running worker: wiring, no logic."""
+"""One worker's application, from its configuration to its last connection. Wiring, no logic."""
 
 import asyncio
 import ipaddress
 import logging
-from collections.abc import Callable
 
-from fastproxy.config.schema import Backend, Config, ProxyRoute
+from fastproxy.assembly import Handlers, Stores, make_arena, make_target, open_stores
+from fastproxy.config.schema import Config
 from fastproxy.context import WorkerContext
 from fastproxy.deadlines import Deadlines
 from fastproxy.errors import Bug, FastproxyError, MethodNotAllowed, NoRoute
 from fastproxy.exchange import Exchange
 from fastproxy.front.context import FrontContext
 from fastproxy.front.server import FrontServer
-from fastproxy.handlers.proxy_pass import ProxyPass, Target
+from fastproxy.gauges import Gauges
+from fastproxy.handlers.upload_body import Upload
+from fastproxy.message import Headers
 from fastproxy.reactor import Reactor
 from fastproxy.reporting import Reports
 from fastproxy.routes import RouteTable
-from fastproxy.upstream.origin import parse_origin, tls_context
-from fastproxy.upstream.pool import Pool, PoolLimits
+from fastproxy.storage.backoff import RetryPolicy
+from fastproxy.storage.open import recover_stores
 from fastproxy.wire.head import RequestHeadParser
 from fastproxy.wire.scratch import Scratch
 
 log = logging.getLogger("fastproxy")
 
-Serve = Callable[[Exchange], None]
+_HANDLER_GRACE_S = 1.0  # for tasks whose client is gone: aborts and removals
 
 
 class App:
-    """One worker's application."""
+    """See the module. Made inside a running event loop."""
 
     def __init__(self, config: Config, context: WorkerContext) -> None:
         self._config = config
         self._context = context
         loop = asyncio.get_running_loop()
         self._reactor = Reactor(loop, Scratch(), Deadlines(loop))
-        self._targets = {name: self._target(name, b) for name, b in config.backend.items()}
+        self._stores: Stores = open_stores(config, self._reactor)
+        self._arena = make_arena(config, loop)
+        self._targets = {
+            name: make_target(name, backend, self._reactor)
+            for name, backend in config.backend.items()
+        }
+        self._handlers = Handlers(config, self._targets, self._stores, self._arena, context.metrics)
         self._table = RouteTable(config.route)
-        self._handlers: list[Serve] = [self._handler(route) for route in config.route]
-        limits = config.limits
-        self._front_context = FrontContext(
+        self._front_context = self._make_front_context()
+        self._front = FrontServer(self._front_context, _is_upload)
+        self._recovery: asyncio.Task[None] | None = None
+
+    def _make_front_context(self) -> FrontContext:
+        limits = self._config.limits
+        trusted = self._config.server.trusted_proxies
+        return FrontContext(
             limits,
             self._reactor,
             RequestHeadParser(max_count=limits.header_count, max_target=limits.target_bytes),
-            Reports(context),
-            self._serve,
-            tuple(ipaddress.ip_network(net) for net in config.server.trusted_proxies),
+            Reports(self._context),
+            self.serve,
+            tuple(ipaddress.ip_network(network) for network in trusted),
         )
-        self._front = FrontServer(self._front_context, lambda exchange: False)
 
     async def start(self) -> None:
+        """Begin accepting on the context's listeners."""
         self._reactor.deadlines.start()
+        for application in self._handlers.applications:
+            await application.start()
+        gauges = Gauges(
+            self._context.metrics, self._front_context, self._targets.values(), self._arena
+        )
+        self._context.metrics.samplers.append(gauges.sample)
+        self._recovery = self._reactor.loop.create_task(self._recover())
         await self._front.start(self._context.listeners)
 
+    async def _recover(self) -> None:
+        """Undo what dead workers left in stores; nobody waits for it."""
+        state_dir = self._config.server.state_dir
+        if not state_dir:
+            return
+        try:
+            recovery = await recover_stores(
+                state_dir, self._stores.by_name, self._stores.client.request, RetryPolicy()
+            )
+        except FastproxyError as fault:
+            log.warning("recovery of unfinished uploads failed: %s", fault.detail)
+            return
+        aborted = self._context.metrics.cell("fastproxy_orphans_aborted_total")
+        aborted.add(recovery.undone)
+        if recovery.undone or recovery.kept:
+            log.info(
+                "unfinished uploads of dead workers: %d removed, %d left for later",
+                recovery.undone,
+                recovery.kept,
+            )
+
     async def drain(self, *, deadline_s: float, upload_deadline_s: float) -> None:
+        """Stop accepting, finish what runs, close."""
         await self._front.drain(deadline_s, upload_deadline_s)
         await self.stop()
 
     async def stop(self) -> None:
+        """End at once; remote parts of cut uploads are aborted."""
         self._front.cut()
+        if self._recovery is not None:
+            self._recovery.cancel()
+        await self._handlers.tasks.stop(_HANDLER_GRACE_S)
+        for application in self._handlers.applications:
+            await application.stop()
+        await self._stores.close()
+        if self._arena is not None:
+            await self._arena.close()
         for target in self._targets.values():
             target.pool.close()
         self._reactor.deadlines.stop()
 
-    def _target(self, name: str, backend: Backend) -> Target:
-        origin = parse_origin(backend.address)
-        limits = PoolLimits(
-            backend.connect_timeout,
-            backend.idle_timeout,
-            backend.max_idle,
-            backend.max_connections,
-            backend.queue,
-            backend.queue_timeout,
-        )
-        tls = tls_context(backend.ca_file) if origin.is_tls else None
-        pool = Pool(origin, limits, self._reactor, tls)
-        return Target(name, pool, backend.header_timeout, backend.body_timeout)
-
-    def _serve(self, exchange: Exchange) -> None:
+    def serve(self, exchange: Exchange) -> None:
+        """Route one request. Never raises."""
         head = exchange.head
         try:
-            resolved = self._table.resolve(head.method, head.target, head.host)
-            exchange.path = resolved.target.path
-            row = resolved.route
-            if row is None:
-                raise (
-                    MethodNotAllowed(exchange.path) if resolved.allowed else NoRoute(exchange.path)
-                )
-            exchange.route_index = row.index
-            exchange.route_name = row.name
-            self._handlers[row.index](exchange)
+            target, route, allowed = self._table.resolve(head.method, head.target, head.host)
+            exchange.path = target.path
+            if route is None:
+                _refuse(exchange, allowed)
+                return
+            exchange.route_index = route.index
+            exchange.route_name = route.name
+            self._handlers.by_index[route.index](exchange)
         except FastproxyError as fault:
             exchange.fail(fault)
         except Exception:
-            log.exception("bug in a handler")
+            log.exception("bug in a handler", extra={"request_id": exchange.request_id})
             exchange.fail(Bug())
 
-    def _handler(self, route) -> Serve:
-        if isinstance(route, ProxyRoute):
-            target = self._targets[route.backend]
 
-            def serve(exchange: Exchange) -> None:
-                limit = self._config.limits.body if route.max_body is None else route.max_body
-                exchange.admit_body(limit)
-                ProxyPass(exchange, target, websocket=route.websocket).start()
+def _refuse(exchange: Exchange, allowed: tuple[bytes, ...]) -> None:
+    """404, or 405 with the methods there are (RFC 9110 section 15.5.6)."""
+    if not allowed:
+        exchange.fail(NoRoute(exchange.path))
+        return
+    headers: Headers = [(b"Allow", b", ".join(allowed))]
+    exchange.fail(MethodNotAllowed(exchange.path), headers)
 
-            return serve
-        raise NotImplementedError(route)
+
+def _is_upload(exchange: Exchange) -> bool:
+    return isinstance(exchange.sink, Upload)

@@ -189,7 +189,7 @@ class StorageFault(FastproxyError):
 
     side = Side.STORAGE
     kind = "storage"
-    status = 502
+    status: ClassVar[int | None] = 502
 
 
 class StoreUnavailable(StorageFault):

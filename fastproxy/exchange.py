@@ -327,15 +327,18 @@ class Exchange:
         self.write([body])
         self.end()
 
-    def fail(self, fault: FastproxyError) -> None:
-        """End with an error: as a response if none was begun, else by cutting the connection."""
+    def fail(self, fault: FastproxyError, fields: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        """End with an error: as a response if none was begun, else by cutting the connection.
+
+        `fields` go into the response's head.
+        """
         if self.stage is Stage.OVER:
             return
         self.fault = self.fault or fault
         if self.stage is Stage.STARTED or fault.status is None:
             self.cut()
             return
-        headers: Headers = [(b"Content-Type", b"text/plain; charset=utf-8")]
+        headers: Headers = [(b"Content-Type", b"text/plain; charset=utf-8"), *fields]
         if fault.status == 503:
             headers.append((b"Retry-After", b"5"))
         if self.request_id:

@@ -20,7 +20,7 @@ class RequestHead:
     `target` is the raw origin-form target (path and query). `content_length` is None when no
     Content-Length was sent; `is_chunked` and `content_length` exclude each other.
     `headers` holds what may travel on: hop-by-hop fields, framing, Host, Expect, forwarding fields
-    and our own namespace are taken out and, where they mean something, stand in a slot of their own.
+    and our own namespace are taken out and, where they mean something, have a slot of their own.
     """
 
     __slots__ = (
@@ -67,7 +67,7 @@ class RequestHead:
 
 
 class ResponseHead:
-    """One response head; fields as in RequestHead. `keep_alive` is about the connection it is on."""
+    """One response head; fields as in RequestHead. `keep_alive` is about its own connection."""
 
     __slots__ = (
         "content_length",

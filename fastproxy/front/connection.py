@@ -297,14 +297,16 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     def _on_pending(self, pending: bytes) -> None:
         exchange = self._exchange
-        room = len(pending)
-        if exchange is not None and exchange.direct is not None:
-            room = min(room, exchange.direct.room())
-        self._on_body(memoryview(pending)[:room])
-        if room < len(pending):
-            self._pending += pending[room:]
-            if self._phase is Phase.BODY:
+        left = memoryview(pending)
+        while left and self._phase is Phase.BODY and exchange is not None:
+            room = len(left) if exchange.direct is None else exchange.direct.room()
+            if not room:
+                self._pending = bytes(left) + self._pending
                 self.pause_body()
+                return
+            now, left = left[:room], left[room:]
+            self._on_body(now)
+        self._pending += bytes(left)
 
     def pause_body(self) -> None:
         """See ClientSide. A paused socket hears nothing, so it is probed from time to time."""

@@ -56,7 +56,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request. `headers` are complete but for Host and Content-Length.
+    """One request. `headers` and `lines` (whole field lines) lack only Host and Content-Length.
 
     `timeout_s`: no progress for that long ends it. `may_repeat`: when a pooled connection turns out
     to be dead before any answer, the request may go out once more on a fresh one.
@@ -66,6 +66,7 @@ class Call:
     target: bytes
     host: bytes
     headers: Headers = field(default_factory=list)
+    lines: bytes = b""
     body: bytes | Streamed | None = None
     timeout_s: float = 60.0
     max_answer: int = MAX_ANSWER_BYTES
@@ -144,6 +145,7 @@ class _Exchange:
     def _lines(self) -> bytes:
         call = self._call
         lines = b"Host: %b\r\n%b" % (call.host, field_lines(safe_fields(call.headers)))
+        lines += call.lines
         if call.body is not None:
             size = len(call.body) if isinstance(call.body, bytes) else call.body.size
             lines += b"Content-Length: %d\r\n" % size
@@ -261,8 +263,8 @@ class HttpClient:
             target.encode("ascii"),
             origin.host_header,
             headers,
-            body,
-            timeout_s,
+            body=body,
+            timeout_s=timeout_s,
             may_repeat=method in _MAY_REPEAT,
         )
         return await perform(self._pool(origin), call)

@@ -1,0 +1,201 @@
+"""Routes of the configuration to handlers, and what those need: stores, memory, secrets."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from fastproxy.claims import Signer
+from fastproxy.config.schema import (
+    AnyRoute,
+    AsgiRoute,
+    Backend,
+    Config,
+    FixedRoute,
+    ProxyRoute,
+    PythonRoute,
+    S3Store,
+    StaticRoute,
+    UploadRoute,
+)
+from fastproxy.config.secrets import read_secret
+from fastproxy.config.worst_case import memory_reserve
+from fastproxy.exchange import Exchange
+from fastproxy.handlers.asgi import AsgiApplication
+from fastproxy.handlers.coroutine import Tasks
+from fastproxy.handlers.fixed import make_fixed
+from fastproxy.handlers.proxy_pass import ProxyPass, Target
+from fastproxy.handlers.python_handler import make_python
+from fastproxy.handlers.shield import Shield, ShieldSettings
+from fastproxy.handlers.static_files import make_static
+from fastproxy.handlers.upload_body import UploadKit
+from fastproxy.memory.arena import Arena
+from fastproxy.observe.metrics import WorkerMetrics
+from fastproxy.observe.upload_metrics import UploadMetrics
+from fastproxy.reactor import Reactor
+from fastproxy.storage.journal import Journal
+from fastproxy.storage.open import open_presigned, open_store
+from fastproxy.storage.tracked import TrackedStore
+from fastproxy.upstream.client import HttpClient
+from fastproxy.upstream.origin import parse_origin, tls_context
+from fastproxy.upstream.pool import Pool, PoolLimits
+
+Serve = Callable[[Exchange], None]
+
+
+@dataclass(slots=True)
+class Stores:
+    """The configured stores, and the way to those that a backend names for one request."""
+
+    journal: Journal
+    client: HttpClient
+    by_name: dict[str, TrackedStore]
+    clients: list[HttpClient]
+
+    async def close(self) -> None:
+        """Wait for what is being undone, then let go."""
+        for store in self.by_name.values():
+            await store.close()
+        for client in self.clients:
+            client.close()
+        self.journal.close()
+
+
+def open_stores(config: Config, reactor: Reactor) -> Stores:
+    """Blocking: local stores sweep their temporary files. Raises StorageFault, OwnFault."""
+    journal = Journal(config.server.state_dir)
+    shared = HttpClient(reactor, _store_limits(64), tls_context())
+    stores = Stores(journal, shared, {}, [shared])
+    for name, store in config.store.items():
+        client = shared
+        if isinstance(store, S3Store):
+            client = HttpClient(
+                reactor, _store_limits(store.connections), tls_context(store.ca_file)
+            )
+            stores.clients.append(client)
+        stores.by_name[name] = open_store(name, store, client.request, journal)
+    return stores
+
+
+def _store_limits(connections: int) -> PoolLimits:
+    # A part that waits for a connection is not late: its upload has a deadline of its own.
+    return PoolLimits(max_connections=connections, queue=1 << 20, queue_timeout_s=3600.0)
+
+
+def make_target(name: str, backend: Backend, reactor: Reactor) -> Target:
+    """A backend as handlers see it."""
+    origin = parse_origin(backend.address)
+    limits = PoolLimits(
+        backend.connect_timeout,
+        backend.idle_timeout,
+        backend.max_idle,
+        backend.max_connections,
+        backend.queue,
+        backend.queue_timeout,
+    )
+    tls = tls_context(backend.ca_file) if origin.is_tls else None
+    pool = Pool(origin, limits, reactor, tls)
+    return Target(name, pool, backend.header_timeout, backend.body_timeout)
+
+
+def make_arena(config: Config, loop: asyncio.AbstractEventLoop) -> Arena | None:
+    """The memory of uploads and shields; None when no route needs it."""
+    if not any(_needs_memory(route) for route in config.route):
+        return None
+    return Arena(config.memory, reserve_bytes=memory_reserve(config), loop=loop)
+
+
+def _needs_memory(route: AnyRoute) -> bool:
+    return isinstance(route, UploadRoute) or (
+        isinstance(route, ProxyRoute) and route.buffer != "none"
+    )
+
+
+class Handlers:
+    """One handler for every route, by its index."""
+
+    def __init__(
+        self,
+        config: Config,
+        targets: dict[str, Target],
+        stores: Stores,
+        arena: Arena | None,
+        metrics: WorkerMetrics,
+    ) -> None:
+        self._config = config
+        self._targets = targets
+        self._stores = stores
+        self._arena = arena
+        self._upload_metrics = UploadMetrics(metrics)
+        self._signer = self._make_signer()
+        self.tasks = Tasks()
+        self.applications: list[AsgiApplication] = []
+        self.by_index: list[Serve] = [self._make(route) for route in config.route]
+
+    def _make_signer(self) -> Signer | None:
+        auth = self._config.auth
+        if not auth.secret_file:
+            return None
+        return Signer(read_secret(auth.secret_file), auth.issuer, auth.ttl)
+
+    def _make(self, route: AnyRoute) -> Serve:
+        if isinstance(route, ProxyRoute):
+            return self._make_proxy(route)
+        if isinstance(route, UploadRoute):
+            return self._make_upload(route)
+        if isinstance(route, FixedRoute):
+            return make_fixed(route)
+        if isinstance(route, StaticRoute):
+            return make_static(route, self.tasks)
+        if isinstance(route, PythonRoute):
+            return make_python(route, self.tasks)
+        return self._make_asgi(route)
+
+    def _make_proxy(self, route: ProxyRoute) -> Serve:
+        target = self._targets[route.backend]
+        limit = self._config.limits.body if route.max_body is None else route.max_body
+        settings = ShieldSettings(
+            route.buffer in ("request", "both"),
+            route.buffer in ("response", "both"),
+            route.websocket,
+        )
+        arena = self._arena
+
+        def serve(exchange: Exchange) -> None:
+            exchange.admit_body(limit)
+            ProxyPass(exchange, target, websocket=route.websocket).start()
+
+        def shield(exchange: Exchange) -> None:
+            exchange.admit_body(limit)
+            assert arena is not None  # noqa: S101 - made for this very route
+            Shield(exchange, target, arena, settings).start()
+
+        return serve if route.buffer == "none" else shield
+
+    def _make_upload(self, route: UploadRoute) -> Serve:
+        stores, arena, signer = self._stores, self._arena, self._signer
+        assert arena is not None  # noqa: S101 - made for this very route
+        if signer is None:
+            raise ValueError(f"route {route.name or route.path}: uploads need [auth] secret_file")
+        store_config = self._config.store.get(route.store)
+        checks = getattr(store_config, "checksum", "none") != "none"
+        return UploadKit(
+            route,
+            self._targets[route.backend],
+            stores.by_name.get(route.store),
+            arena,
+            signer,
+            lambda target: open_presigned(target, stores.client.request, stores.journal),
+            self._upload_metrics,
+            self.tasks,
+            may_stream=not route.retain and not checks,
+        ).serve
+
+    def _make_asgi(self, route: AsgiRoute) -> Serve:
+        application = AsgiApplication(route, self.tasks)
+        self.applications.append(application)
+        return application
+
+
+def pools(targets: Iterable[Target]) -> list[Pool]:
+    """Their pools."""
+    return [target.pool for target in targets]

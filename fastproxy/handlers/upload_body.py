@@ -1,0 +1,297 @@
+"""Take a raw body over: ask, store, report. The backend's answer to the report is the client's.
+
+AUTHORIZING --permitted--> RECEIVING --stored--> REPORTING --answered--> OVER
+refused: the answer goes to the client, its body is not read
+failed:  what was stored is removed, the client hears whose fault it was
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from fastproxy.claims import Signer
+from fastproxy.config.schema import UploadRoute
+from fastproxy.errors import BadAuthorizeAnswer, Bug, FastproxyError, ShuttingDown, StorageFault
+from fastproxy.exchange import Exchange
+from fastproxy.handlers.coroutine import Tasks
+from fastproxy.handlers.forwarded import forwarded_lines
+from fastproxy.handlers.proxy_pass import Target
+from fastproxy.handlers.reporting_call import ReportingCall
+from fastproxy.memory.arena import Arena
+from fastproxy.memory.upload_buffer import UploadBuffer
+from fastproxy.message import ResponseHead
+from fastproxy.observe.upload_metrics import UploadMetrics
+from fastproxy.storage.contract import Store, Stored
+from fastproxy.storage.presigned import PresignedTarget
+from fastproxy.uploads.answer import Permission, presigned_target
+from fastproxy.uploads.digests import Digests
+from fastproxy.uploads.live import PIECES, piece_sizes
+from fastproxy.uploads.permission import Question, ask
+from fastproxy.uploads.plan import plan_parts
+from fastproxy.uploads.report import StoredUpload
+from fastproxy.uploads.transfer import LiveTransfer, Transfer
+from fastproxy.upstream.client import Answer
+
+log = logging.getLogger("fastproxy.upload")
+
+
+@dataclass
+class UploadKit:
+    """What all uploads of one route share."""
+
+    route: UploadRoute
+    target: Target
+    store: Store | None  # None: the backend signs every URL
+    arena: Arena
+    signer: Signer
+    open_presigned: Callable[[PresignedTarget], Store]
+    metrics: UploadMetrics
+    tasks: Tasks
+    may_stream: bool = False  # known lengths need not be held
+
+    def serve(self, exchange: Exchange) -> None:
+        """The handler."""
+        exchange.admit_body(self.route.max_size)
+        upload = Upload(exchange, self)
+        upload.task = self.tasks.start(upload.run())
+
+    def store_for(self, permission: Permission) -> Store:
+        """Where the backend wants it. Raises BadAuthorizeAnswer."""
+        if permission.presigned is not None:
+            return self.open_presigned(presigned_target(permission.presigned))
+        if self.store is None:
+            raise BadAuthorizeAnswer("no presigned URLs, and the route has no store of its own")
+        return self.store
+
+
+class Step(Enum):
+    """How far an upload is."""
+
+    AUTHORIZING = "authorizing"
+    RECEIVING = "receiving"
+    REPORTING = "reporting"
+    OVER = "over"
+
+
+class Upload:
+    """One upload: Sink and DirectSink of its exchange."""
+
+    def __init__(self, exchange: Exchange, kit: UploadKit) -> None:
+        self._exchange = exchange
+        self._kit = kit
+        self._step = Step.AUTHORIZING
+        self._buffer: UploadBuffer | None = None
+        self._report: ReportingCall | None = None
+        self._fault: FastproxyError | None = None
+        self.task: asyncio.Task[None] | None = None
+        exchange.sink = self
+
+    # -- the walk ------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Everything, with one exit for what goes wrong."""
+        exchange = self._exchange
+        try:
+            await self._walk()
+        except asyncio.CancelledError:
+            exchange.fail(self._fault or ShuttingDown("upload cut at the end of the drain"))
+            if self._fault is None:
+                raise
+        except FastproxyError as fault:
+            exchange.fail(self._fault or fault)
+        except Exception:
+            log.exception("bug in an upload", extra={"request_id": exchange.request_id})
+            exchange.fail(Bug())
+        finally:
+            self._step = Step.OVER
+            if self._buffer is not None:
+                self._buffer.close()
+
+    async def _walk(self) -> None:
+        kit, exchange = self._kit, self._exchange
+        question = self._question()
+        started = time.monotonic()
+        timeout_s = kit.target.header_timeout_s
+        answer = await ask(question, kit.route, kit.target.pool, kit.signer, timeout_s)
+        exchange.backend_s += time.monotonic() - started
+        if isinstance(answer, Answer):
+            self._refuse(answer)
+            return
+        store = kit.store_for(answer)
+        key = answer.key or secrets.token_hex(16)
+        kit.metrics.started.add()
+        try:
+            stored, upload = await self._store(store, key, answer, question)
+        except BaseException as error:
+            kit.metrics.count_failure(error)
+            raise
+        kit.metrics.count_stored(upload.size, upload.parts)
+        await self._tell(store, stored, upload, question)
+
+    def _question(self) -> Question:
+        exchange = self._exchange
+        head = exchange.head
+        content_type = (head.header(b"content-type") or b"").decode("latin-1")
+        return Question(
+            head.method,
+            head.target,
+            exchange.path,
+            head.host,
+            head.headers,
+            forwarded_lines(exchange),
+            head.content_length,
+            content_type,
+        )
+
+    def _refuse(self, answer: Answer) -> None:
+        head = ResponseHead(answer.status, answer.reason, answer.headers)
+        head.content_length = len(answer.body)
+        self._exchange.respond(head)
+        self._exchange.write([answer.body])
+        self._exchange.end()
+
+    # -- receiving -----------------------------------------------------------------------------
+
+    async def _store(
+        self, store: Store, key: str, permission: Permission, question: Question
+    ) -> tuple[Stored, StoredUpload]:
+        started = time.monotonic()
+        transfer = self._begin(store, key, permission, question)
+        route, exchange = self._kit.route, self._exchange
+        self._step = Step.RECEIVING
+        exchange.direct = self
+        exchange.send_continue()
+        exchange.want_body()
+        if not exchange.head.has_body:
+            self.body_end()
+        stored = await transfer.run(permission.timeout or route.timeout)
+        exchange.upload_bytes, exchange.parts = stored.size, transfer.parts
+        return stored, StoredUpload(
+            permission.id,
+            "" if permission.presigned is not None else route.store,
+            stored.key,
+            stored.path,
+            stored.size,
+            stored.etag,
+            transfer.digests.hex(),
+            question.content_type,
+            transfer.parts,
+            round(time.monotonic() - started, 6),
+        )
+
+    def _begin(
+        self, store: Store, key: str, permission: Permission, question: Question
+    ) -> Transfer:
+        kit, needs, length = self._kit, store.needs, question.length
+        limits = [kit.route.max_size, needs.max_object]
+        if permission.max_size is not None:
+            limits.append(permission.max_size)
+        self._exchange.admit_body(min(limits))
+        sizes = plan_parts(needs, length, permission.part_size or kit.route.part_size)
+        digests = Digests((*kit.route.hashes, *permission.hashes, *permission.expected))
+        is_live = kit.may_stream and bool(length)
+        if is_live:
+            piece = piece_sizes(sizes(1))
+            self._buffer = kit.arena.open(PIECES, lambda number: piece, self._pause, self._resume)
+        else:
+            self._buffer = kit.arena.open(needs, sizes, self._pause, self._resume)
+        transfer = LiveTransfer if is_live else Transfer
+        made = transfer(
+            store,
+            key,
+            self._buffer,
+            digests,
+            question.content_type,
+            length,
+            kit.route.part_concurrency,
+            permission.expected,
+        )
+        if isinstance(made, LiveTransfer):
+            made.sizes = sizes
+        return made
+
+    def _pause(self) -> None:
+        self._exchange.pause_body()
+
+    def _resume(self) -> None:
+        self._exchange.want_body()
+
+    # -- reporting -----------------------------------------------------------------------------
+
+    async def _tell(
+        self, store: Store, stored: Stored, upload: StoredUpload, question: Question
+    ) -> None:
+        """From here on the client may leave: the backend's answer alone decides."""
+        self._step = Step.REPORTING
+        # Before anybody is told: a crash in between must not remove what the backend relies on.
+        store.keep(stored.key)
+        self._report = ReportingCall(self._exchange, self._kit.target)
+        try:
+            status = await self._report.send(upload, self._kit.signer, question)
+        except BaseException:
+            await asyncio.shield(self._remove(store, stored))
+            raise
+        if status >= 400 or self._kit.route.delete_after:
+            await asyncio.shield(self._remove(store, stored))
+        self._exchange.end()
+
+    async def _remove(self, store: Store, stored: Stored) -> None:
+        try:
+            await store.delete(stored.key)
+        except StorageFault as fault:
+            log.warning(
+                "object left behind: %s",
+                fault.detail,
+                extra={"request_id": self._exchange.request_id, "key": stored.key},
+            )
+
+    # -- Sink ----------------------------------------------------------------------------------
+
+    def body_data(self, pieces: list[memoryview]) -> None:
+        """See Sink. The connection asked `room()` first."""
+        if self._buffer is not None and self._step is Step.RECEIVING:
+            for piece in pieces:
+                self._buffer.feed(piece)
+
+    def body_end(self) -> None:
+        """See Sink."""
+        if self._buffer is not None and self._step is Step.RECEIVING:
+            self._buffer.finish()
+
+    def client_failed(self, fault: FastproxyError) -> None:
+        """See Sink. Once the backend is being told, the client's leaving changes nothing."""
+        if self._step in (Step.AUTHORIZING, Step.RECEIVING) and self.task is not None:
+            self._fault = fault
+            self.task.cancel()
+        elif self._report is not None:
+            self._report.client_writable()
+
+    def client_blocked(self) -> None:
+        """See Sink."""
+        if self._report is not None:
+            self._report.client_blocked()
+
+    def client_writable(self) -> None:
+        """See Sink."""
+        if self._report is not None:
+            self._report.client_writable()
+
+    # -- DirectSink ----------------------------------------------------------------------------
+
+    def room(self) -> int:
+        """See DirectSink."""
+        return self._buffer.room() if self._buffer is not None else 0
+
+    def get_buffer(self) -> memoryview:
+        """See DirectSink."""
+        assert self._buffer is not None  # noqa: S101 - room() said so
+        return self._buffer.get_buffer()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """See DirectSink."""
+        if self._buffer is not None:
+            self._buffer.buffer_updated(nbytes)

@@ -1,0 +1,25 @@
+"""The counters of uploads."""
+
+from fastproxy.errors import FastproxyError, Side
+from fastproxy.observe.metrics import WorkerMetrics
+
+
+class UploadMetrics:
+    """Cells of one worker."""
+
+    def __init__(self, metrics: WorkerMetrics) -> None:
+        self.started = metrics.cell("fastproxy_uploads_started_total")
+        self._finished = metrics.family("fastproxy_uploads_finished_total")
+        self._bytes = metrics.cell("fastproxy_upload_bytes_total")
+        self._parts = metrics.family("fastproxy_upload_parts_total")
+
+    def count_stored(self, size: int, parts: int) -> None:
+        """An upload is in its store."""
+        self._finished["stored"].add()
+        self._bytes.add(size)
+        self._parts["stored"].add(parts)
+
+    def count_failure(self, error: BaseException) -> None:
+        """An upload ended otherwise. A cancelled one lost its client, or time to drain."""
+        side = error.side if isinstance(error, FastproxyError) else Side.CLIENT
+        self._finished[side.value].add()

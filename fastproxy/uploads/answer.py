@@ -1,0 +1,123 @@
+"""The backend's answer to "may this upload happen, and where to": strict JSON to a Permission.
+
+    {"key": "incoming/42", "max_size": 1073741824, "hashes": ["sha256"],
+     "expected": {"sha256": "..."}, "part_size": 8388608, "timeout": 3600, "id": "42",
+     "presigned": {"put_url": "...", "get_url": "...", "delete_url": "...", "headers": {},
+                   "part_size": 5242880, "part_urls": ["..."],
+                   "complete_url": "...", "abort_url": "..."}}
+
+Every field may be left out; without `key` one is made up. Unknown fields are refused: a backend
+that misspells `max_size` must not be understood as "no limit".
+"""
+
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from fastproxy.config.schema import UploadRoute
+from fastproxy.errors import BadAuthorizeAnswer
+from fastproxy.storage.presigned import DEFAULT_PUT_HEADERS, PresignedTarget
+from fastproxy.uploads.digests import HEX_LENGTH
+
+CONTENT_TYPE: Final = b"application/vnd.fastproxy.authorize+json"
+MAX_ANSWER_BYTES: Final = 128 * 1024
+_MAX_KEY: Final = 1024  # S3's limit
+
+
+class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class PresignedAnswer(_Strict, frozen=True, kw_only=True):
+    """Where the store's own signatures say the object goes; see storage.presigned."""
+
+    put_url: str = ""
+    get_url: str = ""
+    delete_url: str = ""
+    headers: dict[str, str] | None = None
+    part_size: int = 0
+    part_urls: tuple[str, ...] = ()
+    complete_url: str = ""
+    abort_url: str = ""
+
+
+class Permission(_Strict, frozen=True, kw_only=True):
+    """What the backend allows and wants. Sizes in bytes, `timeout` in seconds."""
+
+    key: str = ""
+    id: str = ""
+    max_size: int | None = None
+    hashes: tuple[str, ...] = ()
+    expected: dict[str, str] = {}
+    part_size: int | None = None
+    timeout: float | None = None
+    presigned: PresignedAnswer | None = None
+
+
+_decode = msgspec.json.Decoder(Permission).decode
+
+
+def read_permission(body: bytes, route: UploadRoute) -> Permission:
+    """The permission in an answer's body. Raises BadAuthorizeAnswer, which names the field."""
+    try:
+        permission = _decode(body)
+    except msgspec.MsgspecError as error:
+        raise BadAuthorizeAnswer(str(error)) from None
+    _judge(permission)
+    if permission.presigned is not None:
+        _judge_hosts(permission.presigned, route)
+    return permission
+
+
+def _judge(permission: Permission) -> None:
+    key = permission.key
+    if len(key.encode()) > _MAX_KEY or any(ord(letter) < 32 for letter in key):
+        raise BadAuthorizeAnswer("key: too long or with control characters")
+    for name in (*permission.hashes, *permission.expected):
+        if name not in HEX_LENGTH:
+            raise BadAuthorizeAnswer(f"hashes: {name[:32]!r} is none of {sorted(HEX_LENGTH)}")
+    for name, digest in permission.expected.items():
+        if len(digest) != HEX_LENGTH[name] or not all(c in "0123456789abcdef" for c in digest):
+            raise BadAuthorizeAnswer(f"expected: {name} is not lower-case hex of its length")
+    for field in ("max_size", "part_size", "timeout"):
+        value = getattr(permission, field)
+        if value is not None and value < (0 if field == "max_size" else 1):
+            raise BadAuthorizeAnswer(f"{field}: {value}")
+
+
+def _judge_hosts(presigned: PresignedAnswer, route: UploadRoute) -> None:
+    """A backend's URL makes us send bytes: only to hosts the configuration names (SSRF)."""
+    urls = (presigned.put_url, presigned.get_url, presigned.delete_url, presigned.complete_url)
+    for url in filter(None, (*urls, presigned.abort_url, *presigned.part_urls)):
+        try:
+            parts = urlsplit(url)
+            host = parts.netloc.rpartition("@")[2].lower()
+            names = {host, (parts.hostname or "").lower()}
+        except ValueError:
+            raise BadAuthorizeAnswer("presigned: a URL does not parse") from None
+        if "@" in parts.netloc or not names & {name.lower() for name in route.allowed_hosts}:
+            raise BadAuthorizeAnswer(f"presigned: host {host[:200]!r} is not in allowed_hosts")
+
+
+def presigned_target(presigned: PresignedAnswer) -> PresignedTarget:
+    """As the storage room wants it. Raises BadAuthorizeAnswer."""
+    headers = tuple(DEFAULT_PUT_HEADERS)
+    if presigned.headers is not None:
+        headers = tuple(
+            (name.encode("latin-1"), value.encode("latin-1"))
+            for name, value in presigned.headers.items()
+        )
+        for name, value in headers:
+            if not name or any(byte < 33 for byte in name) or any(byte < 32 for byte in value):
+                raise BadAuthorizeAnswer("presigned.headers: control characters")
+    return PresignedTarget(
+        put_url=presigned.put_url,
+        get_url=presigned.get_url,
+        delete_url=presigned.delete_url,
+        headers=headers,
+        part_size=presigned.part_size,
+        part_urls=presigned.part_urls,
+        complete_url=presigned.complete_url,
+        abort_url=presigned.abort_url,
+    )

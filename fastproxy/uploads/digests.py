@@ -1,0 +1,98 @@
+"""The hashes that a route or a backend asks for: computed once, in threads when large.
+
+Parts come in order, so the digests of a body are those of its parts one after another. hashlib lets
+go of the interpreter lock, so several hashes of one part are computed side by side.
+"""
+
+import asyncio
+import hashlib
+import importlib
+from collections.abc import Iterable, Sequence
+from typing import Final, Protocol
+
+from fastproxy.errors import DigestMismatch, OwnFault
+from fastproxy.storage.contract import PartBody
+
+HEX_LENGTH: Final = {
+    "md5": 32, "sha1": 40, "sha256": 64, "sha512": 128, "crc32c": 8, "crc64nvme": 16,
+}  # fmt: skip
+_INLINE_BYTES: Final = 64 * 1024  # below this a thread costs more than the hash
+
+
+class Digest(Protocol):
+    """What hashlib's objects are, as far as we need it."""
+
+    def update(self, data: memoryview, /) -> None: ...
+    def hexdigest(self) -> str: ...
+
+
+class _Crc:
+    """A CRC of the AWS Common Runtime, which has them in machine code."""
+
+    def __init__(self, name: str) -> None:
+        try:
+            checksums = importlib.import_module("awscrt.checksums")
+        except ImportError as error:
+            raise OwnFault(f'hash "{name}" needs the package awscrt') from error
+        self._crc = getattr(checksums, name)
+        self._value = 0
+        self._digits = HEX_LENGTH[name]
+
+    def update(self, data: memoryview, /) -> None:
+        self._value = self._crc(data, self._value)
+
+    def hexdigest(self) -> str:
+        return f"{self._value:0{self._digits}x}"
+
+
+def new_digest(name: str) -> Digest:
+    """A new digest by its name in HEX_LENGTH. Raises OwnFault when it cannot be had."""
+    if name.startswith("crc"):
+        return _Crc(name)
+    return hashlib.new(name, usedforsecurity=False)
+
+
+class Digests:
+    """All digests of one body."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._digests = {name: new_digest(name) for name in dict.fromkeys(names)}
+
+    async def update(self, part: PartBody) -> None:
+        """Take the next part."""
+        if not self._digests:
+            return
+        async for run in part.chunks():
+            if sum(map(len, run)) <= _INLINE_BYTES:
+                self._update_all(run)
+            else:
+                await self._in_threads(run)
+
+    def _update_all(self, run: Sequence[memoryview]) -> None:
+        for digest in self._digests.values():
+            _feed(digest, run)
+
+    async def _in_threads(self, run: Sequence[memoryview]) -> None:
+        loop = asyncio.get_running_loop()
+        jobs = [loop.run_in_executor(None, _feed, d, run) for d in self._digests.values()]
+        try:
+            await asyncio.gather(*jobs)
+        finally:
+            # A thread that still reads the part's memory must end before anyone gives it back.
+            await asyncio.shield(asyncio.gather(*jobs, return_exceptions=True))
+
+    def hex(self) -> dict[str, str]:
+        """All digests in lower-case hex."""
+        return {name: digest.hexdigest() for name, digest in self._digests.items()}
+
+    def require(self, expected: dict[str, str]) -> None:
+        """Raises DigestMismatch unless the body has these digests."""
+        found = self.hex()
+        for name, digest in expected.items():
+            if found[name] != digest:
+                raise DigestMismatch(f"{name} is {found[name]}, not {digest}")
+
+
+def _feed(digest: Digest, run: Sequence[memoryview]) -> None:
+    for view in run:
+        digest.update(view)

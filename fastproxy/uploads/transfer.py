@@ -1,0 +1,146 @@
+"""One body from its buffer into a store: a single PUT when it is small, parts in parallel when not.
+
+Whatever ends a transfer early, also cancellation, aborts what the store holds of it.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from fastproxy.errors import ClientGone, FastproxyError, StoreTimeout, TooSlow
+from fastproxy.memory.buffered_part import BufferedPart
+from fastproxy.memory.upload_buffer import UploadBuffer
+from fastproxy.storage.contract import PartUpload, Store, Stored
+from fastproxy.uploads.digests import Digests
+from fastproxy.uploads.live import LivePart
+from fastproxy.uploads.plan import PartSizes
+
+
+@dataclass(slots=True)
+class Transfer:
+    """What is to be done; `parts` counts those stored. `length` in bytes when it is known."""
+
+    store: Store
+    key: str
+    buffer: UploadBuffer
+    digests: Digests
+    content_type: str = ""
+    length: int | None = None
+    concurrency: int = 4
+    expected: dict[str, str] = field(default_factory=dict)
+    parts: int = 0
+    in_flight: int = 0
+
+    async def run(self, timeout_s: float) -> Stored:
+        """Store the body as it arrives; returns when the store has confirmed it.
+
+        Raises StorageFault, StoreTimeout or TooSlow at the deadline, DigestMismatch, ClientGone.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._run()
+        except TimeoutError:
+            detail = f"not stored within {timeout_s:g} s"
+            raise (StoreTimeout if self.in_flight else TooSlow)(detail) from None
+
+    async def _run(self) -> Stored:
+        first = await self._next()
+        if first is None:
+            raise ClientGone("no body")
+        if first.is_last or (self.buffer.is_finished and not self.buffer.parts_waiting):
+            self.digests.require(self.expected)
+            return await self._put_whole(first)
+        return await self._put_parts(first)
+
+    async def _next(self) -> BufferedPart | None:
+        part = await self.buffer.next_part()
+        if part is not None:
+            await self.digests.update(part)
+        return part
+
+    async def _put_whole(self, part: BufferedPart) -> Stored:
+        self.in_flight = 1
+        stored = await self.store.put(self.key, part, content_type=self.content_type)
+        self.in_flight, self.parts = 0, 1
+        part.release()
+        return stored
+
+    async def _put_parts(self, first: BufferedPart) -> Stored:
+        upload = await self.store.begin(self.key, content_type=self.content_type, size=self.length)
+        try:
+            await self._send_all(upload, first)
+            self.digests.require(self.expected)
+            self.in_flight = 1
+            stored = await upload.complete(self.buffer.total)
+            self.in_flight = 0
+        except BaseException:
+            await upload.abort()
+            raise
+        return stored
+
+    async def _send_all(self, upload: PartUpload, first: BufferedPart) -> None:
+        gate = asyncio.Semaphore(self.concurrency)
+        part: BufferedPart | None = first
+        try:
+            async with asyncio.TaskGroup() as group:
+                while part is not None:
+                    await gate.acquire()
+                    group.create_task(self._send(upload, part, gate))
+                    part = await self._next()
+        except BaseExceptionGroup as failures:
+            raise _first_fault(failures) from None
+
+    async def _send(self, upload: PartUpload, part: BufferedPart, gate: asyncio.Semaphore) -> None:
+        self.in_flight += 1
+        try:
+            await upload.put_part(part)
+        finally:
+            self.in_flight -= 1
+            part.release()
+            gate.release()
+        self.parts += 1
+
+
+def _first_fault(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    """One fault for all parts: the first that has a name."""
+    flat = list(_flatten(failures))
+    return next((error for error in flat if isinstance(error, FastproxyError)), flat[0])
+
+
+def _flatten(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found += _flatten(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
+
+
+@dataclass(slots=True)
+class LiveTransfer(Transfer):
+    """The same without holding parts: one after another, sent while they arrive."""
+
+    sizes: PartSizes = lambda number: 1
+
+    async def _run(self) -> Stored:
+        length = self.length or 0
+        self.in_flight = 1
+        if length <= self.sizes(1):
+            whole = LivePart(self.buffer, self.digests, 1, 0, length)
+            stored = await self.store.put(self.key, whole, content_type=self.content_type)
+            self.parts = 1
+            self.digests.require(self.expected)
+            return stored
+        upload = await self.store.begin(self.key, content_type=self.content_type, size=length)
+        try:
+            await self._send_live(upload, length)
+            self.digests.require(self.expected)
+            return await upload.complete(length)
+        except BaseException:
+            await upload.abort()
+            raise
+
+    async def _send_live(self, upload: PartUpload, length: int) -> None:
+        offset = 0
+        while offset < length:
+            size = min(self.sizes(self.parts + 1), length - offset)
+            await upload.put_part(LivePart(self.buffer, self.digests, self.parts + 1, offset, size))
+            self.parts += 1
+            offset += size
