@@ -11,8 +11,8 @@ MASTER: Final = 32 * MiB
 WORKER: Final = 48 * MiB  # interpreter, event loop, libraries, routes and their cache
 CONNECTION: Final = 8 * KiB  # an idle client: transport, protocol, parser, counters
 RELAY: Final = 128 * KiB  # one 64 KiB write buffer each way while a body is relayed
-WINDOW_SLABS: Final = 4  # slabs through which one part is read back from disk
-PRESIGNED_PART: Final = 8 * MiB  # parts for URLs that the backend presigned
+WINDOW_SHARE: Final = 32  # of the budget at most one such share is set aside for windows
+S3_MIN_PART: Final = 5 * MiB  # Amazon S3 user guide, "multipart upload limits"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +26,11 @@ class WorstCase:
     idle_connection: int
     busy_connection: int
     budget: int
-    windows: int
 
     @property
     def worker(self) -> int:
         """One worker with every client in the middle of a body."""
-        return self.base + self.connections * self.busy_connection + self.budget + self.windows
+        return self.base + self.connections * self.busy_connection + self.budget
 
     @property
     def total(self) -> int:
@@ -48,8 +47,8 @@ class WorstCase:
         clients = f"{self.connections} clients x {format_size(self.busy_connection)}"
         return (
             f"{_rounded(self.total)} = {_rounded(self.master)} master + {self.workers} workers x "
-            f"({_rounded(self.base)} base + {clients} + {_rounded(self.budget)} upload budget + "
-            f"{_rounded(self.windows)} windows)\n"
+            f"({_rounded(self.base)} base + {clients} + {_rounded(self.budget)} upload budget, "
+            f"windows included)\n"
             f"{_rounded(self.idle)} when all those clients are connected and idle"
         )
 
@@ -64,7 +63,6 @@ def worst_case(config: Config) -> WorstCase:
         idle_connection=CONNECTION,
         busy_connection=CONNECTION + config.limits.header_bytes + RELAY,
         budget=config.memory.budget,
-        windows=_senders(config) * WINDOW_SLABS * config.memory.slab,
     )
 
 
@@ -74,20 +72,24 @@ def workers(config: Config) -> int:
 
 
 def memory_reserve(config: Config) -> int:
-    """Bytes that the oldest upload can always get: one part of the largest size, and its window."""
-    parts = [_part_size(config, route) for route in config.route if isinstance(route, UploadRoute)]
-    return max(parts, default=0) + WINDOW_SLABS * config.memory.slab
+    """Bytes that the oldest upload can always get: the largest of the smallest parts in use."""
+    parts = [_least_part(config, route) for route in config.route if isinstance(route, UploadRoute)]
+    return max(parts, default=0)
 
 
-def _part_size(config: Config, route: UploadRoute) -> int:
+def least_budget(config: Config) -> int:
+    """The smallest memory.budget that holds the reserve, the windows and one slab more."""
+    slab, reserve = config.memory.slab, memory_reserve(config)
+    windows = max(slab, config.memory.budget // WINDOW_SHARE)
+    return -(-reserve // slab) * slab + windows + 2 * slab
+
+
+def _least_part(config: Config, route: UploadRoute) -> int:
+    """A directory takes parts of any size; equal parts leave no room for smaller ones."""
     store = config.store.get(route.store)
-    presigned = PRESIGNED_PART if route.allowed_hosts else 0
-    stored = store.part_size if isinstance(store, S3Store) else config.memory.slab
-    return route.part_size or max(stored, presigned)
-
-
-def _senders(config: Config) -> int:
-    return sum(store.connections for store in config.store.values() if isinstance(store, S3Store))
+    if isinstance(store, S3Store):
+        return (route.part_size or store.part_size) if store.equal_parts else S3_MIN_PART
+    return S3_MIN_PART if route.allowed_hosts else 1
 
 
 def _rounded(size: int) -> str:

@@ -10,6 +10,7 @@ from fastproxy.config.check import load_judged
 from fastproxy.config.problems import ConfigProblems, Problem, Severity
 from fastproxy.config.schema import Config, KiB, MiB
 from fastproxy.config.worst_case import memory_reserve, worst_case
+from fastproxy.memory.windows import Windows
 
 
 class Room:
@@ -252,7 +253,7 @@ def s3(room: Room, more: str = "") -> str:
         ("access_key_file = 'HERE/key'", "secret_key_file: is missing"),
         ("access_key_file = 'HERE/no'\nsecret_key_file = 'HERE/key'", "cannot be read"),
         ("attempts = 0", "0 is not between 1"),
-        ("part_size = '300MiB'", "256MiB is less than the reserve"),
+        ("part_size = '300MiB'\nequal_parts = true", "256MiB is less than the"),
     ],
 )
 def test_s3_stores_are_judged(room: Room, more: str, said: str) -> None:
@@ -343,14 +344,30 @@ def test_the_worst_case_adds_up(room: Room) -> None:
     assert config is not None
     worst = worst_case(config)
     assert worst.busy_connection == (8 + 32 + 128) * KiB
-    assert worst.windows == 2 * 4 * 64 * KiB
-    assert worst.worker == worst.base + 10 * worst.busy_connection + 256 * MiB + worst.windows
+    assert worst.worker == worst.base + 10 * worst.busy_connection + 256 * MiB
     assert worst.total == worst.master + worst.worker
     assert worst.idle < worst.total
     assert "10 clients x 168KiB" in worst.explain()
 
 
-def test_the_reserve_is_the_largest_part_and_its_window(room: Room) -> None:
-    config, _ = room.judge(s3(room, "part_size = '16MiB'"))
+@pytest.mark.parametrize(
+    ("more", "reserve"),
+    [("part_size = '16MiB'", 5 * MiB), ("part_size = '16MiB'\nequal_parts = true", 16 * MiB)],
+)
+def test_the_reserve_is_the_least_part_the_store_takes(room: Room, more: str, reserve: int) -> None:
+    config, _ = room.judge(s3(room, more))
     assert config is not None
-    assert memory_reserve(config) == 16 * MiB + 4 * 64 * KiB
+    assert memory_reserve(config) == reserve
+
+
+@pytest.mark.parametrize("slab", ["4KiB", "64KiB", "1MiB", "2MiB"])
+@pytest.mark.parametrize("budget", range(5, 17))
+def test_a_budget_that_is_judged_good_makes_an_arena(room: Room, slab: str, budget: int) -> None:
+    text = s3(room).replace("[memory]", f'[memory]\nbudget = "{budget}MiB"\nslab = "{slab}"')
+    config, found = room.judge(text)
+    if config is None:
+        assert [each.key for each in found] == [("memory", "budget")]
+        return
+    windows = Windows(config.memory.budget, config.memory.slab)
+    slabs = (config.memory.budget - windows.bytes) // config.memory.slab
+    assert slabs * config.memory.slab > memory_reserve(config)

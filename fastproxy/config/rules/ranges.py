@@ -24,10 +24,9 @@ from fastproxy.config.schema import (
     UploadRoute,
 )
 from fastproxy.config.units import format_duration, format_size
+from fastproxy.config.worst_case import S3_MIN_PART
 
-S3_MIN_PART: Final = 5 * MiB  # Amazon S3 user guide, "multipart upload limits"
 S3_MAX_PART: Final = 5 * GiB
-S3_MAX_PARTS: Final = 10_000
 S3_MAX_OBJECT: Final = 5 * 1024 * GiB
 
 _MANY: Final = 1_000_000

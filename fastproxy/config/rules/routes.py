@@ -11,7 +11,7 @@ from fastproxy.config.methods import effective_methods
 from fastproxy.config.pattern import PathPattern
 from fastproxy.config.problems import KeyPath, Problem, Severity, nearest
 from fastproxy.config.rules.places import readable_directory, shared_secret
-from fastproxy.config.rules.ranges import S3_MAX_PART, S3_MIN_PART
+from fastproxy.config.rules.ranges import S3_MAX_PART
 from fastproxy.config.schema import (
     AnyRoute,
     AsgiRoute,
@@ -24,6 +24,7 @@ from fastproxy.config.schema import (
     UploadRoute,
 )
 from fastproxy.config.units import format_size
+from fastproxy.config.worst_case import S3_MIN_PART
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 _HOST = re.compile(r"(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]")

@@ -13,7 +13,7 @@ from fastproxy.config.problems import Problem, Severity
 from fastproxy.config.rules.places import spill_directory, writable_directory
 from fastproxy.config.schema import Config
 from fastproxy.config.units import format_size
-from fastproxy.config.worst_case import memory_reserve, workers
+from fastproxy.config.worst_case import least_budget, workers
 
 _SPARE_FILES: Final = 256  # listeners, logs, journal, spill files of a worker
 
@@ -80,12 +80,10 @@ def check_memory(config: Config, source: Source) -> Iterator[Problem]:
         yield source.problem(("memory", "low_water"), "must be below high_water")
     if memory.slab & (memory.slab - 1):
         yield source.problem(("memory", "slab"), "must be a power of two", 'e.g. "64KiB"')
-    reserve = memory_reserve(config)
-    if memory.budget < reserve:
-        message = f"{format_size(memory.budget)} is less than the reserve of {format_size(reserve)}"
-        hint = (
-            "one part of the largest size in use and its windows must fit, else uploads can stall"
-        )
+    needed = least_budget(config)
+    if memory.budget < needed:
+        message = f"{format_size(memory.budget)} is less than the {format_size(needed)} needed"
+        hint = "a part of the least size the stores take, and windows, must fit: else uploads stall"
         yield source.problem(("memory", "budget"), message, hint)
 
 
