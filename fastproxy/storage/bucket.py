@@ -11,7 +11,16 @@ from fastproxy.storage.backoff import RetryPolicy, persist
 from fastproxy.storage.checksum import checksum_of
 from fastproxy.storage.contract import PartBody, Stored
 from fastproxy.storage.s3control import S3Control
-from fastproxy.storage.sender import HttpAnswer, HttpCall, NotThere, etag_of, send, size_by_range
+from fastproxy.storage.sender import (
+    FIRST_BYTE,
+    HttpAnswer,
+    HttpCall,
+    NotThere,
+    UnsatisfiableRange,
+    etag_of,
+    send,
+    size_of,
+)
 
 WRITE_ID = "fastproxy-write"  # user metadata: which write made an object
 ABORT_ROUNDS = 2  # a part that was still arriving outlives the first (S3 API, AbortMultipartUpload)
@@ -19,7 +28,7 @@ ABORT_ROUNDS = 2  # a part that was still arriving outlives the first (S3 API, A
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An object as HeadObject describes it; `write_id` empty: not written by us."""
+    """An object as the store describes it; `write_id` empty: not written by us."""
 
     size: int
     etag: str
@@ -54,28 +63,29 @@ class Bucket:
 
         return await persist(attempt, self.policy), checksum.params
 
-    async def head(self, key: str) -> Found | None:
-        """HeadObject; None when there is none."""
+    async def find(self, key: str) -> Found | None:
+        """What is stored under a key, None when nothing is.
+
+        A GET of the first byte, as Content-Range is more reliable than the Content-Length of HEAD,
+        which SeaweedFS leaves out for empty objects.
+        """
         try:
-            return await persist(lambda: self._head_once(key), self.policy)
+            return await persist(lambda: self._find_once(key), self.policy)
         except NotThere:
             return None
 
-    async def _head_once(self, key: str) -> Found:
-        headers = (await self._send("HEAD", "head_object", key, {})).headers
-        length = find_header(headers, b"content-length") or b""
-        write_id = find_header(headers, b"x-amz-meta-" + WRITE_ID.encode()) or b""
-        if length.isdigit():
-            size = int(length)
-        else:  # SeaweedFS leaves it out when the object is empty
-            size = await size_by_range(
-                lambda ranged: self._send("GET", "get_object", key, {}, ranged)
-            )
-        return Found(size, etag_of(headers), write_id.decode("latin-1"))
+    async def _find_once(self, key: str) -> Found:
+        try:
+            answer = await self._send("GET", "get_object", key, {}, FIRST_BYTE)
+            size = size_of(answer)
+        except UnsatisfiableRange:  # an empty object has no first byte
+            answer, size = await self._send("HEAD", "head_object", key, {}), 0
+        write_id = find_header(answer.headers, b"x-amz-meta-" + WRITE_ID.encode()) or b""
+        return Found(size, etag_of(answer.headers), write_id.decode("latin-1"))
 
     async def verified(self, stored: Stored) -> Stored:
         """Raises StoreMismatch when the store has another size."""
-        found = await self.head(stored.key)
+        found = await self.find(stored.key)
         if found is not None and found.size == stored.size:
             return stored
         size = "nothing" if found is None else f"{found.size} bytes"

@@ -19,15 +19,17 @@ from fastproxy.storage.backoff import RetryPolicy, persist
 from fastproxy.storage.checksum import checksum_of
 from fastproxy.storage.contract import Leftover, PartBody, Stage, Stored, StoreNeeds
 from fastproxy.storage.sender import (
+    FIRST_BYTE,
     HttpAnswer,
     HttpCall,
     NotThere,
     SignatureExpired,
+    UnsatisfiableRange,
     etag_of,
     fault_of,
     redacted,
     send,
-    size_by_range,
+    size_of,
 )
 
 MAX_PUT = 5 << 30  # S3's limit of one PUT, and of one part
@@ -193,11 +195,12 @@ class PresignedStore:
 
     async def _stored_size(self) -> int | None:
         """What is behind the GetURL; None: no such object, or no such URL."""
-        url = self._target.get_url
+        if not self._target.get_url:
+            return None
         try:
-            return (
-                await size_by_range(lambda headers: self.send("GET", url, headers)) if url else None
-            )
+            return size_of(await self.send("GET", self._target.get_url, FIRST_BYTE))
+        except UnsatisfiableRange:
+            return 0
         except NotThere:
             return None
 

@@ -40,7 +40,7 @@ class S3Store:
     async def put(
         self, key: str, body: PartBody, *, content_type: str = "", write_id: str = ""
     ) -> Stored:
-        """PutObject over a presigned URL, then HeadObject unless a checksum was confirmed."""
+        """PutObject over a presigned URL, then a look at it unless a checksum was confirmed."""
         params = object_params(content_type, write_id)
         etag, checksums = await self._bucket.send_body("put_object", key, body, params)
         stored = Stored(key, body.size, etag, checksums=checksums)
@@ -73,7 +73,7 @@ class S3Store:
         elif left.stage is Stage.INTENT:
             await self._abort_unknown(left)
         if left.stage in (Stage.COMPLETING, Stage.STORED):
-            found = await self._bucket.head(left.key)
+            found = await self._bucket.find(left.key)
             if found is not None and found.write_id == left.write_id:
                 await self._bucket.delete(left.key)
 
@@ -118,7 +118,7 @@ class S3Upload:
         self._sizes[body.number] = body.size
 
     async def complete(self, size: int) -> Stored:
-        """CompleteMultipartUpload, then HeadObject."""
+        """CompleteMultipartUpload, then a look at the object."""
         if sum(self._sizes.values()) != size:
             raise StoreMismatch(f"{size} bytes expected, {sum(self._sizes.values())} in parts")
         etag = await persist(self._complete_once, self._bucket.policy)
@@ -136,7 +136,7 @@ class S3Upload:
             return await self._bucket.control.complete(name, self._upload_id, parts)
         except NotThere:
             # an earlier attempt may have succeeded without our hearing of it
-            found = await self._bucket.head(self._key) if was_asked else None
+            found = await self._bucket.find(self._key) if was_asked else None
             if found is None or not self._write_id or found.write_id != self._write_id:
                 raise
             return found.etag

@@ -4,7 +4,6 @@ The HTTP client is handed in (storage and upstream do not know each other). No d
 ever holds a query: there the signature is.
 """
 
-from collections.abc import Awaitable, Callable
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -73,6 +72,7 @@ CORRUPT_CODES = frozenset({
 })  # fmt: skip
 DONE_STATUSES = frozenset({200, 201, 204, 206})
 BUSY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, 507, 509, 529})
+FIRST_BYTE: Headers = [(b"range", b"bytes=0-0")]
 GONE_CODES = frozenset({"NoSuchUpload", "NoSuchKey", "NotFound", "404"})
 
 
@@ -130,12 +130,8 @@ async def send(
     raise fault_of(what, answer.status, document.code, document.message)
 
 
-async def size_by_range(get: Callable[[Headers], Awaitable[HttpAnswer]]) -> int:
-    """An object's size by a GET of its first byte (RFC 9110 section 14.4)."""
-    try:
-        answer = await get([(b"range", b"bytes=0-0")])
-    except UnsatisfiableRange:
-        return 0
+def size_of(answer: HttpAnswer) -> int:
+    """An object's size from the answer to a GET with FIRST_BYTE (RFC 9110 section 14.4)."""
     if answer.status != 206:  # the range was ignored
         return len(answer.body)
     total = (find_header(answer.headers, b"content-range") or b"").rpartition(b"/")[2]

@@ -170,9 +170,10 @@ class FakeS3:
         data, meta = self.objects[key]
         if request.kind == "head":
             return Reply(headers={**_etag(data), **meta, "content-length": str(len(data))})
-        if "range" in request.headers and data:
-            return Reply(206, data[:1], {"content-range": f"bytes 0-0/{len(data)}"})
-        return Reply(200, data)
+        if not data:
+            return error(416, "InvalidRange")
+        found = {**_etag(data), **meta, "content-range": f"bytes 0-0/{len(data)}"}
+        return Reply(206, data[:1], found)
 
 
 def _kind(method: str, query: dict[str, str]) -> str:

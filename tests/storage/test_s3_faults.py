@@ -172,7 +172,7 @@ def test_a_wrong_etag_is_a_mismatch_when_md5_is_asked_for(check: Callable[..., N
         assert fake.count("put") == 3  # damage on the way is worth another try
         await store.put("k", Bytes(DATA))
         put = fake.requests[-1]
-        assert put.kind == "put"  # the checksum is the confirmation, no HEAD
+        assert put.kind == "put"  # the checksum is the confirmation, nothing to look up
         assert put.headers["content-md5"]
         assert "content-md5" in put.query["X-Amz-SignedHeaders"]
 
@@ -261,17 +261,33 @@ def test_an_upload_that_somebody_aborted_is_refused(check: Callable[..., None]) 
     check(body)
 
 
+@pytest.mark.parametrize("damage", [False, True])
+def test_an_empty_object_is_confirmed_and_removed_like_any_other(
+    check: Callable[..., None], damage: bool
+) -> None:
+    async def body(fake: FakeS3, store: TrackedStore) -> None:
+        if damage:
+            fake.plans["head"] = [error(403, "AccessDenied")]
+            with pytest.raises(StoreRefused):
+                await store.put("k", Bytes(b""))
+        else:
+            assert (await store.put("k", Bytes(b""))).size == 0
+        await store.close()
+        assert fake.objects.keys() == (set() if damage else {"k"})
+
+    check(body)
+
+
 def test_a_cancelled_put_that_was_stored_is_removed(check: Callable[..., None]) -> None:
     async def body(fake: FakeS3, store: TrackedStore) -> None:
         asked = asyncio.Event()
         real_read = fake._read
 
-        def wait_at_head(key: str, request: Any) -> Reply:
+        def note_the_look(key: str, request: Any) -> Reply:
             asked.set()
             return real_read(key, request)
 
-        fake._read = wait_at_head  # type: ignore[method-assign]
-        fake.plans["head"] = []
+        fake._read = note_the_look  # type: ignore[method-assign]
         task = asyncio.create_task(store.put("k", Bytes(DATA)))
         await asked.wait()
         task.cancel()
