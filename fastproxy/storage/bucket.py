@@ -1,5 +1,6 @@
 """One S3 bucket over a signed URL an attempt: what S3Store and its uploads share."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -49,15 +50,14 @@ class Bucket:
         return self.config.prefix + key
 
     async def send_body(
-        self, operation: str, key: str, body: PartBody, params: dict[str, Any]
+        self, key: str, body: PartBody, *, query: Mapping[str, str], headers: Headers
     ) -> tuple[str, dict[str, str]]:
         """PUT a body until it is stored: its ETag, and the checksums the store confirmed."""
         checksum = await checksum_of(self.config.checksum, body)
-        headers = [*_headers(params), *checksum.headers]
+        signed = [*headers, *checksum.headers]
 
         async def attempt() -> str:
-            signed = {**params, **checksum.params}
-            answer = await self._send("PUT", operation, key, signed, headers, body)
+            answer = await self._send("PUT", key, query, signed, body)
             checksum.confirm(answer)
             return etag_of(answer.headers)
 
@@ -76,10 +76,10 @@ class Bucket:
 
     async def _find_once(self, key: str) -> Found:
         try:
-            answer = await self._send("GET", "get_object", key, {}, FIRST_BYTE)
+            answer = await self._send("GET", key, {}, FIRST_BYTE)
             size = size_of(answer)
         except UnsatisfiableRange:  # an empty object has no first byte
-            answer, size = await self._send("HEAD", "head_object", key, {}), 0
+            answer, size = await self._send("HEAD", key, {}, []), 0
         write_id = find_header(answer.headers, b"x-amz-meta-" + WRITE_ID.encode()) or b""
         return Found(size, etag_of(answer.headers), write_id.decode("latin-1"))
 
@@ -105,17 +105,14 @@ class Bucket:
     async def _send(
         self,
         method: str,
-        operation: str,
         key: str,
-        params: dict[str, Any],
-        headers: Headers | None = None,
+        query: Mapping[str, str],
+        headers: Headers,
         body: PartBody | None = None,
     ) -> HttpAnswer:
         """One attempt with a fresh signature."""
-        url = await self.control.sign(operation, self.name(key), params)
-        return await send(
-            self._call, method, url, headers or [], body, timeout_s=self.policy.timeout_s
-        )
+        url = await self.control.sign(method, self.name(key), query, headers)
+        return await send(self._call, method, url, headers, body, timeout_s=self.policy.timeout_s)
 
 
 def object_params(content_type: str, write_id: str) -> dict[str, Any]:
@@ -130,8 +127,8 @@ def object_params(content_type: str, write_id: str) -> dict[str, Any]:
     return params
 
 
-def _headers(params: dict[str, Any]) -> Headers:
-    """The headers that botocore has signed for these parameters."""
+def object_headers(params: dict[str, Any]) -> Headers:
+    """The same as headers of a PUT."""
     headers = [
         (f"x-amz-meta-{name}".encode(), value.encode())
         for name, value in params.get("Metadata", {}).items()

@@ -72,7 +72,7 @@ class Checksum:
 
     @property
     def params(self) -> dict[str, str]:
-        """Parameters that make botocore sign the header."""
+        """As parameters of botocore."""
         if self.name == "none":
             return {}
         param = "ContentMD5" if self.name == "md5" else f"Checksum{AMZ_NAMES[self.name]}"

@@ -5,7 +5,7 @@ from typing import Any
 from fastproxy.config import schema
 from fastproxy.errors import StoreMismatch
 from fastproxy.storage.backoff import RetryPolicy, persist
-from fastproxy.storage.bucket import Bucket, object_params
+from fastproxy.storage.bucket import Bucket, object_headers, object_params
 from fastproxy.storage.checksum import AMZ_NAMES, hasher
 from fastproxy.storage.contract import Leftover, PartBody, Stage, Stored, StoreNeeds
 from fastproxy.storage.sender import HttpCall, NotThere
@@ -41,8 +41,8 @@ class S3Store:
         self, key: str, body: PartBody, *, content_type: str = "", write_id: str = ""
     ) -> Stored:
         """PutObject over a presigned URL, then a look at it unless a checksum was confirmed."""
-        params = object_params(content_type, write_id)
-        etag, checksums = await self._bucket.send_body("put_object", key, body, params)
+        headers = object_headers(object_params(content_type, write_id))
+        etag, checksums = await self._bucket.send_body(key, body, query={}, headers=headers)
         stored = Stored(key, body.size, etag, checksums=checksums)
         return stored if checksums else await self._bucket.verified(stored)
 
@@ -109,8 +109,8 @@ class S3Upload:
 
     async def put_part(self, body: PartBody) -> None:
         """UploadPart over a presigned URL, signed anew for each attempt."""
-        params = {"UploadId": self._upload_id, "PartNumber": body.number}
-        etag, checksums = await self._bucket.send_body("upload_part", self._key, body, params)
+        query = {"uploadId": self._upload_id, "partNumber": str(body.number)}
+        etag, checksums = await self._bucket.send_body(self._key, body, query=query, headers=[])
         if not etag:
             raise StoreMismatch(f"no ETag for part {body.number}")
         checksums.pop("ContentMD5", None)

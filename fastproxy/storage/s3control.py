@@ -4,12 +4,13 @@ One client, made when first needed. Every exception of botocore ends here as a S
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import aioboto3
 from aiobotocore.config import AioConfig
@@ -17,7 +18,9 @@ from botocore import exceptions as boto
 
 from fastproxy.config import schema
 from fastproxy.errors import StorageFault, StoreRefused, StoreUnavailable
+from fastproxy.message import Headers
 from fastproxy.storage.sender import fault_of
+from fastproxy.storage.sigv4 import ALGORITHM, AccessKey, Presigner
 
 SIGNATURE_LIFE_S = 3600  # signed anew for each attempt; covers one attempt on a slow line
 
@@ -37,6 +40,8 @@ class S3Control:
         self._config = config
         self._stack = AsyncExitStack()
         self._client: Any = None
+        self._credentials: Any = None
+        self._presigner: Presigner | None = None
         self._opening = asyncio.Lock()
 
     async def create(self, key: str, params: dict[str, Any]) -> str:
@@ -71,16 +76,16 @@ class S3Control:
             if row["Key"] == key
         ]
 
-    async def sign(self, operation: str, key: str, params: dict[str, Any]) -> str:
+    async def sign(self, method: str, key: str, query: Mapping[str, str], headers: Headers) -> str:
         """A presigned URL; pure computing unless credentials have to be refreshed."""
-        client = await self._open()
-        with faults(f"sign {operation}"):
-            url = await client.generate_presigned_url(
-                operation,
-                Params={"Bucket": self._config.bucket, "Key": key, **params},
-                ExpiresIn=SIGNATURE_LIFE_S,
-            )
-        return str(url)
+        await self._open()
+        assert self._presigner is not None  # noqa: S101 - _open() made it
+        with faults("refresh credentials"):
+            frozen = await self._credentials.get_frozen_credentials()
+        access = AccessKey(frozen.access_key, frozen.secret_key, frozen.token or "")
+        return self._presigner.url(
+            method, key, query, headers, access, datetime.now(UTC), SIGNATURE_LIFE_S
+        )
 
     async def close(self) -> None:
         """Close the client's connections."""
@@ -99,16 +104,36 @@ class S3Control:
         async with self._opening:
             if self._client is None:
                 with faults("open the S3 client"):
-                    self._client = await self._stack.enter_async_context(_client(self._config))
+                    session = _session(self._config)
+                    self._credentials = await session.get_credentials()
+                    if self._credentials is None:
+                        raise boto.NoCredentialsError
+                    client = await self._stack.enter_async_context(_client(self._config, session))
+                    self._presigner = await _presigner(client, self._config.bucket)
+                    self._client = client
         return self._client
 
 
-def _client(config: schema.S3Store) -> Any:
-    session = aioboto3.Session(
+async def _presigner(client: Any, bucket: str) -> Presigner:
+    """Let botocore's endpoint rules say once where the bucket is, and in which region."""
+    url = await client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "k"})
+    base, _, query = url.partition("?")
+    asked = dict(parse_qsl(query))
+    _, _, region, service, _ = asked["X-Amz-Credential"].rsplit("/", 4)
+    if asked["X-Amz-Algorithm"] != ALGORITHM or service != "s3" or not base.endswith("/k"):
+        raise StoreRefused(f'bucket "{bucket}" needs signatures we do not know ({service})')
+    return Presigner(base.removesuffix("k"), region)
+
+
+def _session(config: schema.S3Store) -> Any:  # the stubs take its coroutines for values
+    return aioboto3.Session(
         aws_access_key_id=_secret(config.access_key_file),
         aws_secret_access_key=_secret(config.secret_key_file),
         region_name=config.region,
     )
+
+
+def _client(config: schema.S3Store, session: Any) -> Any:
     return session.client(
         "s3",
         endpoint_url=config.endpoint or None,
