@@ -22,14 +22,13 @@ _NO_WEBSOCKETS: Final = b"501 ours: asgi routes have no websockets; proxy routes
 class AsgiApplication:
     """One mounted application: `start`, then call it for each exchange, then `stop`.
 
-    `max_body` counts where the route has no limit of its own. Raises what importing the
-    application raises.
+    Raises what importing the application raises.
     """
 
-    def __init__(self, route: AsgiRoute, tasks: Tasks, max_body: int) -> None:
+    def __init__(self, route: AsgiRoute, tasks: Tasks) -> None:
         self._application: Application = import_callable(route.application)
         self._root_path = route.root_path.rstrip("/")
-        self._max_body = max_body if route.max_body is None else route.max_body
+        self._max_body = route.max_body
         self._tasks = tasks
         self._lifespan = Lifespan(self._application, route.application)
 
@@ -46,7 +45,8 @@ class AsgiApplication:
         if exchange.head.upgrade.lower() == b"websocket":
             exchange.answer(501, origin_head(501, [TEXT]).headers, _NO_WEBSOCKETS)
             return
-        exchange.admit_body(self._max_body)
+        # Without a limit of the route's own the one all exchanges begin with stays.
+        exchange.admit_body(exchange.max_body if self._max_body is None else self._max_body)
         Dialogue(exchange, OnLeave.TELL).start(self._tasks, self._work)
 
     async def _work(self, dialogue: Dialogue) -> None:
@@ -140,7 +140,7 @@ class HttpCycle:
             self._dialogue.end(data)
 
     def _with_length(self, head: ResponseHead, data: bytes, *, more: bool | None) -> ResponseHead:
-        """A body that comes in one piece has a known length; the empty one of HEAD tells nothing."""
+        """A body in one piece has a known length; the empty one that answers HEAD tells nothing."""
         is_whole = not more and (data or self._dialogue.exchange.head.method != b"HEAD")
         if is_whole and head.content_length is None and head.status != 304:
             head.content_length = len(data)

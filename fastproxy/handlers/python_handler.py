@@ -102,10 +102,10 @@ class Response:
     def head(self) -> ResponseHead:
         """The checked head."""
         head = origin_head(self.status, self.fields)
-        if isinstance(self.body, bytes) and self.status != 304:
-            # An empty body may have a length all the same: the answer to HEAD.
-            if head.content_length is None or self.body:
-                head.content_length = len(self.body)
+        # An empty body may stand for a longer one: in the answer to HEAD, and in a 304.
+        is_open = head.content_length is None and self.status != 304
+        if isinstance(self.body, bytes) and (self.body or is_open):
+            head.content_length = len(self.body)
         return head
 
 
