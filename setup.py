@@ -15,6 +15,7 @@ setup(
             Extension(
                 "fastproxy._chunker",
                 ["fastproxy/_chunker.pyx"],
+                depends=["fastproxy/_slabs.pxi"],
                 extra_compile_args=flags,
                 extra_link_args=sanitizers,
             )

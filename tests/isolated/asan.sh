@@ -13,6 +13,7 @@ trap 'rm -rf "$copy"' EXIT
 mkdir "$copy/fastproxy" "$copy/tests"
 cp "$root/setup.py" "$root/pyproject.toml" "$root/LICENSE" "$copy"
 cp "$root"/fastproxy/__init__.py "$root"/fastproxy/chunker.py "$root"/fastproxy/_chunker.py[xi] \
+    "$root"/fastproxy/_slabs.pxi \
     "$copy/fastproxy"
 cp -r "$root/tests/__init__.py" "$root/tests/chunker" "$root/tests/isolated" "$copy/tests"
 touch "$copy/README.md"
