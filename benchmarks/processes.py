@@ -1,0 +1,91 @@
+"""Processes under measurement: started pinned to a core, ended by pid, accounted by the kernel."""
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+START_S = 15.0
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody uses now."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@contextmanager
+def running(command: Sequence[str], core: int, log: Path) -> Iterator[int]:
+    """Run `command` on `core`; its pid. Ended with SIGTERM, then SIGKILL."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            ["taskset", "-c", str(core), *command], stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        yield process.pid
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            for pid in reversed(family(process.pid)):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, 9)
+            process.wait()
+
+
+def wait_for(port: int, log: Path) -> None:
+    """Until something answers HTTP on `port`. Raises RuntimeError with the end of its log."""
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        with (
+            suppress(OSError),
+            socket.create_connection(("127.0.0.1", port), 1) as connection,
+        ):
+            connection.settimeout(2)
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n")
+            if connection.recv(12).startswith(b"HTTP/1."):
+                return
+        time.sleep(0.05)
+    raise RuntimeError(f"nothing answers on port {port}: {log.read_text()[-2000:]}")
+
+
+def family(pid: int) -> list[int]:
+    """`pid` and all its descendants."""
+    found = [pid]
+    for task in _tasks(pid):
+        with suppress(OSError):
+            for child in Path(f"/proc/{pid}/task/{task}/children").read_text().split():
+                found += family(int(child))
+    return found
+
+
+def _tasks(pid: int) -> list[str]:
+    with suppress(OSError):
+        return os.listdir(f"/proc/{pid}/task")
+    return []
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU that the whole family has used, to the nanosecond where the kernel tells it."""
+    total = 0
+    for member in family(pid):
+        for task in _tasks(member):
+            with suppress(OSError):
+                stat = Path(f"/proc/{member}/task/{task}/schedstat").read_text()
+                total += int(stat.split()[0])
+    return total / 1e9
+
+
+def private_bytes(pid: int) -> int:
+    """Memory that would come back if the family ended (smaps_rollup, private)."""
+    total = 0
+    for member in family(pid):
+        with suppress(OSError):
+            for line in Path(f"/proc/{member}/smaps_rollup").read_text().splitlines():
+                if line.startswith(("Private_Clean:", "Private_Dirty:")):
+                    total += int(line.split()[1]) * 1024
+    return total
