@@ -7,6 +7,7 @@ belongs to a dead process. No fsync: the page cache survives SIGKILL, and after 
 store's own lifecycle rule is the net.
 """
 
+import asyncio
 import fcntl
 import os
 import secrets
@@ -17,11 +18,12 @@ from dataclasses import dataclass
 
 import msgspec
 
-from fastproxy.errors import StorageFault, StoreRefused, StoreUnavailable
+from fastproxy.errors import StorageFault, StoreRefused, StoreTimeout, StoreUnavailable
 from fastproxy.storage.contract import Leftover
 
 SUFFIX = ".jsonl"
 COMPACT_LINES = 4096  # ended lines before the file is written anew
+PARALLEL = 16  # leftovers undone at once
 GIVE_UP_S = 7 * 86400.0  # an entry nobody could undo for this long is dropped
 
 
@@ -153,24 +155,38 @@ async def _recover_file(
     if not path.endswith(SUFFIX):  # a compaction that was cut off; the old file is still there
         os.unlink(path)
         return
-    kept = 0
-    for entry in fold(_read_all(fd)):
-        if await _settled(entry, undo, now, result):
+    entries, down = fold(_read_all(fd)), set[tuple[str, str]]()
+    turn = asyncio.Semaphore(PARALLEL)
+
+    async def settle(entry: Entry) -> bool:
+        async with turn:
+            settled = await _settled(entry, undo, now, result, down)
+        if settled:
             _write_line(fd, Entry(entry.id))
-        else:
-            kept += 1
-    result.kept += kept
-    if not kept:
+        return settled
+
+    settled = await asyncio.gather(*(settle(entry) for entry in entries))
+    result.kept += settled.count(False)
+    if all(settled):
         os.unlink(path)
 
 
 async def _settled(
-    entry: Entry, undo: Callable[[Entry], Awaitable[None]], now: float, result: Recovery
+    entry: Entry,
+    undo: Callable[[Entry], Awaitable[None]],
+    now: float,
+    result: Recovery,
+    down: set[tuple[str, str]],
 ) -> bool:
+    """Whether nothing is left to do. `down`: configured stores that are not asked any more."""
     assert entry.left is not None  # noqa: S101 - fold() gives live entries only
     try:
+        if (entry.store, entry.place) in down:
+            raise StoreUnavailable("the store is down")
         await undo(entry)
     except StorageFault as fault:
+        if entry.store and isinstance(fault, (StoreUnavailable, StoreTimeout)):
+            down.add((entry.store, entry.place))
         # a presigned URL that is refused has expired: it will never work again
         hopeless = isinstance(fault, StoreRefused) and bool(
             entry.left.abort_url or entry.left.delete_url

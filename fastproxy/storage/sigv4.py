@@ -1,6 +1,6 @@
 """Presigned S3 URLs by AWS Signature Version 4, without botocore's endpoint rules.
 
-They cost botocore 200 us a URL and this 20 us; an object takes two or more. The tests hold it
+They cost botocore 200 us a URL and this 30 us; an object takes two or more. The tests hold it
 against botocore. (S3 API, "Authenticating Requests: Using Query Parameters".)
 """
 

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import replace
 
@@ -19,6 +19,8 @@ from fastproxy.storage.contract import (
 )
 from fastproxy.storage.journal import Journal
 
+SETTLE_S = 2.0  # after a write in doubt was undone, until the second look
+
 
 class TrackedStore:
     """`inner` with every write in `journal` from before its first effect until `keep` or `delete`.
@@ -33,13 +35,13 @@ class TrackedStore:
         journal: Journal,
         abort_url: str = "",
         delete_url: str = "",
-        clock: Callable[[], float] = time.time,
+        settle_s: float = SETTLE_S,
     ) -> None:
         self._name = name
         self._inner = inner
         self._journal = journal
         self._urls = (abort_url, delete_url)
-        self._clock = clock
+        self._settle_s = settle_s
         self._stored: dict[str, int] = {}
         self._undoing: set[asyncio.Task[None]] = set()
 
@@ -102,7 +104,7 @@ class TrackedStore:
 
     async def close(self) -> None:
         """Wait for what is being undone, then close the store within."""
-        if self._undoing:
+        while self._undoing:
             await asyncio.wait(self._undoing)
         await self._inner.close()
 
@@ -123,7 +125,10 @@ class TrackedStore:
 
         If the store does not let us, the next start tries again.
         """
-        task = asyncio.create_task(self._undo(entry, upload))
+        return self._start(self._undo(entry, upload))
+
+    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
         self._undoing.add(task)
         task.add_done_callback(self._undoing.discard)
         return task
@@ -136,12 +141,22 @@ class TrackedStore:
                 left = replace(left, upload_id="")
             if upload is None or left.stage in (Stage.COMPLETING, Stage.STORED):
                 await self._inner.undo(left)
+            if left.stage is Stage.COMPLETING:
+                self._start(self._undo_again(entry, left))
+            else:
+                self._journal.end(entry)
+
+    async def _undo_again(self, entry: int, left: Leftover) -> None:
+        """A request that was given up may still take effect after the first look."""
+        await asyncio.sleep(self._settle_s)
+        with suppress(StorageFault):
+            await self._inner.undo(left)
             self._journal.end(entry)
 
     def _begin(self, key: str, stage: Stage, write_id: str) -> int:
         abort_url, delete_url = self._urls
         left = Leftover(
-            key, stage, self._clock(), write_id, abort_url=abort_url, delete_url=delete_url
+            key, stage, time.time(), write_id, abort_url=abort_url, delete_url=delete_url
         )
         return self._journal.begin(self._name, self._inner.place, left)
 

@@ -36,7 +36,7 @@ def check(
         async def main() -> None:
             async with asyncio.timeout(60), KINDS[kind](tmp_path, server) as rig:
                 await body(rig)
-                assert rig.journal.live == ()
+            assert rig.journal.live == ()
 
         asyncio.run(main())
 

@@ -93,6 +93,26 @@ def test_an_entry_is_kept_while_its_store_is_down(tmp_path: Path) -> None:
     assert files(tmp_path) == []
 
 
+def test_a_store_that_is_down_is_not_asked_for_every_entry(tmp_path: Path) -> None:
+    journal = Journal(str(tmp_path))
+    for i in range(100):
+        journal.begin("s", "place", replace(LEFT, key=str(i)))
+        journal.begin("other", "place", replace(LEFT, key=str(i)))
+    abandon(journal)
+
+    class OneDown(Undoer):
+        async def __call__(self, entry: Entry) -> None:
+            await super().__call__(entry)
+            await asyncio.sleep(0)
+            if entry.store == "s":
+                raise StoreUnavailable("down")
+
+    undo = OneDown()
+    assert recovered(tmp_path, undo) == Recovery(undone=100, kept=100)
+    assert len([entry for entry in undo.seen if entry.store == "s"]) <= journal_module.PARALLEL
+    assert recovered(tmp_path, Undoer()) == Recovery(undone=100)
+
+
 def test_what_nobody_could_undo_for_a_week_is_given_up(tmp_path: Path) -> None:
     journal = Journal(str(tmp_path))
     journal.begin("s", "place", LEFT)

@@ -44,7 +44,7 @@ def check(tmp_path: Path) -> Callable[..., None]:
                     secret_key_file=str(keys),
                     **more,
                 )
-                store = TrackedStore("s", S3Store(config, call, policy), Journal())
+                store = TrackedStore("s", S3Store(config, call, policy), Journal(), settle_s=0)
                 try:
                     await body(fake, store)
                 finally:
@@ -257,6 +257,23 @@ def test_an_upload_that_somebody_aborted_is_refused(check: Callable[..., None]) 
         with pytest.raises(StoreRefused, match="NoSuchUpload"):
             await upload.put_part(Bytes(DATA))
         await upload.abort()
+
+    check(body)
+
+
+def test_a_put_that_takes_effect_after_it_was_given_up_is_removed(
+    check: Callable[..., None],
+) -> None:
+    async def body(fake: FakeS3, store: TrackedStore) -> None:
+        fake.plans["put"] = [Reset()] * 3
+        fake.plans["get"] = [error(404, "NoSuchKey")]
+        with pytest.raises(StoreUnavailable):
+            await store.put("k", Bytes(DATA))
+        sent = fake.requests[0].headers["x-amz-meta-fastproxy-write"]
+        fake.objects["k"] = (DATA, {"x-amz-meta-fastproxy-write": sent})
+        await store.close()
+        assert fake.count("get") == 2
+        assert fake.objects == {}
 
     check(body)
 
