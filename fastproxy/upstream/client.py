@@ -6,7 +6,7 @@ copy. Redirects are never followed: a signed request is for one host.
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ from fastproxy.upstream.pool import Pool, PoolLimits
 from fastproxy.wire.serialize import field_lines, request_head, safe_fields
 
 MAX_ANSWER_BYTES: Final = 1 << 20
+_TLS_BURST: Final = 256 * 1024
 _MAY_REPEAT: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 
 
@@ -132,10 +133,11 @@ class _Exchange:
         else:
             connection.send([head])
             async for run in call.body.chunks():
-                if self._answer.done():
-                    return  # an early answer, or the end of the connection
-                connection.send(run)
-                await self._drained(connection)
+                for burst in _bursts(run) if connection.copies else (run,):
+                    if self._answer.done():
+                        return  # an early answer, or the end of the connection
+                    connection.send(burst)
+                    await self._drained(connection)
         await self._drained(connection)
         if not self._answer.done():
             self.deadline = NEVER
@@ -232,6 +234,13 @@ class _Exchange:
         if self._writable is not None and not self._writable.done():
             self._writable.set_result(None)
         self._writable = None
+
+
+def _bursts(run: Sequence[memoryview]) -> Iterator[Sequence[memoryview]]:
+    """A run in short pieces: TLS copies what it is given, so it is given little at a time."""
+    for view in run:
+        for start in range(0, len(view), _TLS_BURST):
+            yield (view[start : start + _TLS_BURST],)
 
 
 class HttpClient:
