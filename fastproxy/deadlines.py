@@ -3,7 +3,7 @@
 A loop timer for every connection would cost a heap entry each, and one that is not cancelled keeps
 its connection alive. Here a connection only writes its `deadline`; it lies in the bucket of some
 second at or before it, and is moved on, or told, when that second has come. So setting a deadline
-again and again is an attribute store. Deadlines are kept to the tick (250 ms), never early.
+again and again is an attribute store. Deadlines are kept to the tick (250 ms).
 """
 
 import asyncio
@@ -91,8 +91,9 @@ class Deadlines:
                 self._check_one(timed, now)
 
     def _check_one(self, timed: Timed, now: float) -> None:
-        if self._bucket_of.pop(timed, None) != self._checked:
-            return  # forgotten by one that was told before it
+        if self._bucket_of.get(timed) != self._checked:
+            return  # forgotten, or put elsewhere, by one that was told before it
+        del self._bucket_of[timed]
         if timed.deadline <= now:
             timed.deadline = NEVER
             timed.on_deadline(now)

@@ -134,6 +134,7 @@ class Exchange:
         "_client",
         "_framing",
         "_held",
+        "_is_last",
         "_remaining",
         "_reporter",
         "_stage",
@@ -171,6 +172,7 @@ class Exchange:
         self._framing = Framing.NONE
         self._held = b""  # a response head that waits to be sent with the first of its body
         self._remaining = 0
+        self._is_last = False  # the client was told that the connection ends with this response
         self.max_body = max_body
         self.sink: Sink | None = None
         self.direct: DirectSink | None = None
@@ -270,7 +272,8 @@ class Exchange:
         return Framing.CLOSE, b""
 
     def _connection_line(self) -> bytes:
-        if not self._may_keep():
+        self._is_last = not self._may_keep()
+        if self._is_last:
             return b"Connection: close\r\n"
         return b"Connection: keep-alive\r\n" if self.head.minor_version == 0 else b""
 
@@ -317,7 +320,7 @@ class Exchange:
             self.cut()
             return
         self.flush()
-        self._over(keep=self._may_keep())
+        self._over(keep=not self._is_last and self._may_keep())
 
     def answer(self, status: int, headers: Headers, body: bytes = b"") -> None:
         """A whole response at once."""

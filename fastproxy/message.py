@@ -21,9 +21,11 @@ class RequestHead:
     Content-Length was sent; `is_chunked` and `content_length` exclude each other.
     `headers` holds what may travel on: hop-by-hop fields, framing, Host, Expect, forwarding fields
     and our own namespace are taken out and, where they mean something, have a slot of their own.
+    `claims` are further fields that say who the client is (Forwarded, X-Real-IP, ...).
     """
 
     __slots__ = (
+        "claims",
         "content_length",
         "expects_continue",
         "forwarded_for",
@@ -46,6 +48,7 @@ class RequestHead:
         self.minor_version = minor_version
         self.headers = headers
         self.host = b""
+        self.claims: Headers = []
         self.content_length: int | None = None
         self.is_chunked = False
         self.keep_alive = minor_version == 1

@@ -8,6 +8,7 @@ Phases and what ends them:
                              |                        |
                              +--early response--> LINGER --drained or late--> CLOSED
     WAIT --101--> TUNNEL
+    any --last response written, not yet sent--> CLOSING --sent, or not taken--> CLOSED
 """
 
 import asyncio
@@ -16,39 +17,19 @@ from enum import Enum
 from typing import Final, cast
 
 from fastproxy.deadlines import NEVER
-from fastproxy.errors import (
-    BadBody,
-    BadHead,
-    BodyTooLarge,
-    ClientGone,
-    FastproxyError,
-    HeadTooLarge,
-    ShuttingDown,
-    TooSlow,
-)
+from fastproxy.errors import BadBody, ClientGone, FastproxyError, ShuttingDown
 from fastproxy.exchange import DirectSink, Exchange, Piece
 from fastproxy.front.context import FrontContext
-from fastproxy.front.probe import PeerState, peer_state
+from fastproxy.front.heads import skip_blank_lines, split_head
+from fastproxy.front.life import ConnectionLife, Phase
+from fastproxy.front.link import Link
 from fastproxy.message import RequestHead
 from fastproxy.wire.framing import BodyDecoder, ChunkedDecoder, LengthDecoder, UntilCloseDecoder
-from fastproxy.wire.head import END_OF_HEAD
 
 # A paused upload holds at most what one read brings; without room for a read, this little.
 _STASH_BYTES: Final = 256
 # Below this a second system call costs more than copying the bytes.
 _DIRECT_BYTES: Final = 16 * 1024
-_PROBE_S: Final = 10.0
-
-
-class Phase(Enum):
-    """What the next byte from the client is."""
-
-    HEAD = "head"
-    BODY = "body"
-    WAIT = "wait"  # the request is complete, its response is not
-    LINGER = "linger"  # answered early: read and drop, so that the client sees the answer
-    TUNNEL = "tunnel"
-    CLOSED = "closed"
 
 
 class Fill(Enum):
@@ -59,38 +40,18 @@ class Fill(Enum):
     DIRECT = "direct"
 
 
-class ClientConnection(asyncio.BufferedProtocol):
+class ClientConnection(ConnectionLife, asyncio.BufferedProtocol):
     """See the module."""
 
+    __slots__ = ("_decoder", "_fill", "_is_stepping", "_is_trusted", "_remote_ip")
+
     def __init__(self, context: FrontContext) -> None:
-        self._context = context
-        self._transport: asyncio.Transport | None = None
-        self._exchange: Exchange | None = None
+        super().__init__(context)
         self._decoder: BodyDecoder | None = None
-        self._pending = b""  # read, not yet understood: part of a head, early body, pipelined
-        self._phase = Phase.HEAD
         self._fill = Fill.SCRATCH
-        self._wants_body = False
-        self._is_reading = True
         self._is_stepping = False
-        self._has_eof = False
-        self._body_bytes = 0
-        self._reading_since = 0.0  # start of the body, later by all the time we paused it
-        self._unsent = 0
         self._remote_ip = ""
         self._is_trusted = False
-        self.is_blocked = False
-        self.deadline = NEVER
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the connection has ended."""
-        return self._phase is Phase.CLOSED
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether no request is being read or served."""
-        return self._phase is Phase.HEAD and not self._pending
 
     @property
     def is_body_complete(self) -> bool:
@@ -98,23 +59,22 @@ class ClientConnection(asyncio.BufferedProtocol):
         return self._phase is not Phase.BODY
 
     @property
-    def exchange(self) -> Exchange | None:
-        """The request being served, if any."""
-        return self._exchange
+    def is_blocked(self) -> bool:
+        """See ClientSide."""
+        return self._link.is_blocked
 
     # -- asyncio.BufferedProtocol --------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
-        self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(high=0)
-        peer = transport.get_extra_info("peername")
-        self._remote_ip = peer[0] if isinstance(peer, tuple) else ""
-        self._is_trusted = self._context.is_trusted(self._remote_ip)
-        if not self._context.add(self):
+        context = self._context
+        self._link = Link(cast("asyncio.Transport", transport), context.reactor.scratch)
+        self._remote_ip = self._link.peer_ip
+        self._is_trusted = context.is_trusted(self._remote_ip)
+        if context.add(self):
+            self._wait_until(context.limits.header_timeout)
+        else:
             self._refuse(ShuttingDown("too many connections"))
-            return
-        self._wait_until(self._context.limits.header_timeout)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """See asyncio."""
@@ -156,114 +116,113 @@ class ClientConnection(asyncio.BufferedProtocol):
             self._on_bytes(data)
 
     def eof_received(self) -> bool:
-        """See asyncio. True keeps our sending side open: a half-closed client gets its answer."""
-        self._has_eof = True
-        if self._phase is Phase.WAIT:
-            return True
+        """See asyncio. True: we close ourselves, for a half-closed client gets its answer."""
+        self._link.has_eof = True
         if self._phase is Phase.TUNNEL:
-            self._end_tunnel_body()
-            return True
-        if self._phase is Phase.BODY:
+            self._wait_for_progress()
+            if self._exchange is not None and self._exchange.sink is not None:
+                self._exchange.sink.body_end()
+        elif self._phase is Phase.BODY:
             # Its answer, if it still can read one, is written; then the connection closes.
             self._fail_client(BadBody("body ended before its time"))
-        else:
+        elif self._phase is not Phase.WAIT:
             self._close()
-        return False
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio."""
         self._fail_client(ClientGone(str(exc) if exc else "connection lost"))
         self._leave()
-        self._transport = None
+        self._link.lost()
 
     def pause_writing(self) -> None:
         """See asyncio."""
-        self.is_blocked = True
-        if self._phase in (Phase.WAIT, Phase.BODY):
-            self._unsent = self._unsent_bytes()
-            self._wait_until(self._context.limits.send_timeout)
+        self._link.is_blocked = True
+        self._wait_for_progress()
         if self._exchange is not None and self._exchange.sink is not None:
             self._exchange.sink.client_blocked()
 
     def resume_writing(self) -> None:
         """See asyncio."""
-        self.is_blocked = False
-        if self._phase is Phase.WAIT:
-            self.deadline = NEVER
+        self._link.is_blocked = False
+        self._wait_as_phase_says()
         if self._exchange is not None and self._exchange.sink is not None:
             self._exchange.sink.client_writable()
+        self._step()
 
     # -- heads ---------------------------------------------------------------------------------
 
     def _on_bytes(self, data: memoryview) -> None:
         """Bytes where a head may start: keep what is not yet a whole one."""
         if self._phase is Phase.HEAD and not self._pending:
+            self._pending = skip_blank_lines(bytes(data))
+            if not self._pending:
+                return
             self._wait_until(self._context.limits.header_timeout)
-        self._pending += bytes(data)
+        else:
+            self._pending += bytes(data)
         if self._phase is Phase.WAIT:
-            self._stop_reading()
+            self._link.stop_reading()
         else:
             self._step()
 
     def _step(self) -> None:
-        """Serve what is pending, one request after another; never re-entered, so never deep."""
+        """Serve what is pending, one request after another; never re-entered, so never deep.
+
+        A client that does not read its answers gets no more of them: they would pile up here.
+        """
         if self._is_stepping:
             return
         self._is_stepping = True
         try:
-            while self._phase is Phase.HEAD and self._pending and self._take_head():
-                pass
+            while self._phase is Phase.HEAD and self._pending and not self._link.is_blocked:
+                if not self._take_head():
+                    break
         finally:
             self._is_stepping = False
         if self._phase is Phase.HEAD:
-            self._start_reading()
+            if self._link.is_blocked and self._pending:
+                self._link.stop_reading()
+            elif self._link.has_eof:
+                self._close()
+            else:
+                self._link.start_reading()
 
     def _take_head(self) -> bool:
         """Begin the next exchange if its head is complete; whether it was."""
-        # RFC 9112 section 2.2: empty lines before a request line are to be ignored.
-        raw = (
-            self._pending.lstrip(b"\r\n") if self._pending[:1] in (b"\r", b"\n") else self._pending
-        )
+        context = self._context
+        self._pending = skip_blank_lines(self._pending)
         try:
-            end = raw.find(END_OF_HEAD)
-            if end < 0:
-                self._judge_partial(raw)
-                self._pending = raw
+            split = split_head(self._pending, context.limits)
+            if split is None:
                 return False
-            if end > self._context.limits.header_bytes:
-                raise HeadTooLarge(f"{end} bytes")
-            end += len(END_OF_HEAD)
-            self._pending = raw[end:]
-            head = self._context.parser.parse(raw[:end])
+            raw, self._pending = split
+            head = context.parser.parse(raw)
         except FastproxyError as fault:
             self._refuse(fault)
             return False
         self._begin(head)
         return True
 
-    def _judge_partial(self, raw: bytes) -> None:
-        """What no further byte can make right is refused at once."""
-        if len(raw) > self._context.limits.header_bytes:
-            raise HeadTooLarge(f"over {len(raw)} bytes")
-        if b"\n\n" in raw or b"\n\r\n" in raw or (raw and not 65 <= raw[0] <= 90):
-            raise BadHead("not an HTTP/1 head")
-
     def _begin(self, head: RequestHead) -> None:
         context = self._context
         exchange = Exchange(head, self, context.reporter, context.limits.body)
+        exchange.is_draining = context.is_draining
         self._exchange = exchange
         context.identify(exchange, self._remote_ip, is_trusted=self._is_trusted)
         self.deadline = NEVER
-        self._body_bytes = 0
+        self._pace.begin()
         if head.has_body:
             self._phase = Phase.BODY
             length = head.content_length
             self._decoder = ChunkedDecoder() if length is None else LengthDecoder(length)
             self._wants_body = False
-            self._stop_reading()
+            self._link.stop_reading()
         else:
             self._phase = Phase.WAIT
             self._decoder = None
+            if not self._pending:
+                self._link.start_reading()
         context.serve(exchange)
 
     def _refuse(self, fault: FastproxyError) -> None:
@@ -282,42 +241,41 @@ class ClientConnection(asyncio.BufferedProtocol):
     def want_body(self) -> None:
         """See ClientSide."""
         if self._phase is Phase.TUNNEL:
-            self._start_reading()
+            self._link.start_reading()
         if self._phase is not Phase.BODY or self._wants_body:
             return
         self._wants_body = True
-        now = self._context.reactor.deadlines.now
-        self._reading_since = now - self._reading_since if self._body_bytes else now
-        if self._pending:
-            pending, self._pending = self._pending, b""
-            self._on_pending(pending)
+        self._pace.resume(self._context.reactor.deadlines.now)
+        self._on_pending()
         if self._wants_body and self._phase is Phase.BODY:
-            self._wait_until(self._context.limits.body_timeout)
-            self._start_reading()
+            if self._link.has_eof:
+                self._fail_client(BadBody("body ended before its time"))
+            else:
+                self._wait_as_phase_says()
+                self._link.start_reading()
 
-    def _on_pending(self, pending: bytes) -> None:
+    def _on_pending(self) -> None:
+        """Hand over what was read before it was wanted, as far as there is room."""
         exchange = self._exchange
-        left = memoryview(pending)
-        while left and self._phase is Phase.BODY and exchange is not None:
-            room = len(left) if exchange.direct is None else exchange.direct.room()
+        if exchange is None:
+            return
+        while self._pending and self._wants_body and exchange is self._exchange:
+            room = len(self._pending) if exchange.direct is None else exchange.direct.room()
             if not room:
-                self._pending = bytes(left) + self._pending
                 self.pause_body()
                 return
-            now, left = left[:room], left[room:]
-            self._on_body(now)
-        self._pending += bytes(left)
+            data, self._pending = self._pending[:room], self._pending[room:]
+            self._on_body(memoryview(data))
 
     def pause_body(self) -> None:
         """See ClientSide. A paused socket hears nothing, so it is probed from time to time."""
         if self._phase is Phase.TUNNEL:
-            self._stop_reading()
+            self._link.stop_reading()
         elif self._phase is Phase.BODY and self._wants_body:
             self._wants_body = False
-            now = self._context.reactor.deadlines.now
-            self._reading_since = now - self._reading_since  # how long it was read so far
-            self._stop_reading()
-            self._wait_until(_PROBE_S)
+            self._pace.pause(self._context.reactor.deadlines.now)
+            self._link.stop_reading()
+            self._wait_as_phase_says()
 
     def _on_direct(self, nbytes: int) -> None:
         exchange, decoder = self._exchange, self._decoder
@@ -346,31 +304,28 @@ class ClientConnection(asyncio.BufferedProtocol):
             return
         if pieces:
             exchange.sink.body_data(pieces)
-        if decoder.is_done and self._phase is Phase.BODY:
+        if decoder.is_done and self._phase is Phase.BODY and exchange is self._exchange:
             self._pending = bytes(data[taken:]) + self._pending
             self._body_complete(exchange)
 
     def _count_body(self, exchange: Exchange, size: int) -> None:
         """Judge size and pace. Raises BodyTooLarge, TooSlow."""
-        limits = self._context.limits
-        self._body_bytes += size
-        exchange.body_bytes = self._body_bytes
-        if self._phase is Phase.TUNNEL:
-            return
-        if self._body_bytes > exchange.max_body:
-            raise BodyTooLarge(f"more than {exchange.max_body} bytes")
         now = self._context.reactor.deadlines.now
-        self.deadline = now + limits.body_timeout
-        elapsed = now - self._reading_since
-        if elapsed > limits.rate_grace and self._body_bytes < limits.min_body_rate * elapsed:
-            raise TooSlow(f"{self._body_bytes} bytes in {elapsed:.0f} s")
+        if self._phase is Phase.TUNNEL:
+            self._pace.size += size
+        else:
+            self._pace.count(size, exchange.max_body, now)
+            if not self._link.is_blocked:
+                self.deadline = now + self._context.limits.body_timeout
+        exchange.body_bytes = self._pace.size
 
     def _body_complete(self, exchange: Exchange) -> None:
         self._phase = Phase.WAIT
+        self._wants_body = False
         self._decoder = None
-        self.deadline = NEVER
+        self._wait_as_phase_says()
         if not self._pending:
-            self._start_reading()
+            self._link.start_reading()
         if exchange.sink is not None:
             exchange.sink.body_end()
 
@@ -378,161 +333,34 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     def write(self, pieces: Sequence[Piece]) -> None:
         """See ClientSide."""
-        transport = self._transport
-        if transport is None or transport.is_closing():
-            return
-        transport.writelines(pieces)
-        if self.is_blocked:
-            self._context.reactor.scratch.renew()
+        self._link.write(pieces)
 
     def begin_tunnel(self) -> None:
         """See ClientSide."""
         self._phase = Phase.TUNNEL
         self._decoder = UntilCloseDecoder()
-        self.deadline = NEVER
-        self._start_reading()
+        self._wait_as_phase_says()
+        self._link.start_reading()
         if self._pending:
             pending, self._pending = self._pending, b""
             self._on_body(memoryview(pending))
 
     def send_eof(self) -> None:
         """See ClientSide."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write_eof()
-            self._wait_until(self._context.limits.send_timeout)
-
-    def _end_tunnel_body(self) -> None:
-        if self._exchange is not None and self._exchange.sink is not None:
-            self._wait_until(self._context.limits.send_timeout)
-            self._exchange.sink.body_end()
+        self._link.send_eof()
+        self._wait_for_progress()
 
     def exchange_over(self, *, keep: bool) -> None:
         """See ClientSide."""
         is_complete = self._phase is Phase.WAIT
         self._exchange = None
         self._decoder = None
-        if keep and is_complete and not self._has_eof and not self._context.is_draining:
+        self._wants_body = False
+        if keep and is_complete and not self._context.is_draining:
             self._phase = Phase.HEAD
-            self._wait_until(self._context.limits.idle_timeout)
+            self._wait_as_phase_says()
             self._step()
-        elif is_complete:
+        elif is_complete and not self._pending:
             self._close()
         else:
             self._linger()
-
-    def abort(self) -> None:
-        """See ClientSide."""
-        self._exchange = None
-        self._leave()
-        if self._transport is not None:
-            self._transport.abort()
-
-    # -- ending --------------------------------------------------------------------------------
-
-    def drain(self) -> None:
-        """Close if idle; else the response in flight says it is the last."""
-        if self.is_idle:
-            self._close()
-        elif self._exchange is not None:
-            self._exchange.is_draining = True
-
-    def cut(self) -> None:
-        """End the exchange in flight, if any, and close now."""
-        self._fail_client(ShuttingDown("cut at the end of the drain"))
-        self.abort()
-
-    def _fail_client(self, fault: FastproxyError) -> None:
-        """Tell the handler that the client failed; it lets go and fails the exchange."""
-        exchange = self._exchange
-        if exchange is None:
-            return
-        if exchange.fault is None:
-            exchange.fault = fault
-        if exchange.sink is not None:
-            exchange.sink.client_failed(fault)
-        exchange.fail(fault)
-
-    def _linger(self) -> None:
-        """RFC 9112 section 9.6: closing with unread bytes would reset away our answer."""
-        self._phase = Phase.LINGER
-        self._pending = b""
-        self._body_bytes = 0
-        if self._has_eof:
-            self._close()
-            return
-        if self._transport is not None and self._transport.can_write_eof():
-            self._transport.write_eof()
-        self._wait_until(self._context.limits.lingering_timeout)
-        self._start_reading()
-
-    def _on_lingering(self, nbytes: int) -> None:
-        self._body_bytes += nbytes
-        if self._body_bytes > self._context.limits.lingering_bytes:
-            self._close()
-
-    def _close(self) -> None:
-        """Close once everything written has left."""
-        self._leave()
-        if self._transport is not None:
-            self._transport.close()
-
-    def _leave(self) -> None:
-        if self._phase is not Phase.CLOSED:
-            self._phase = Phase.CLOSED
-            self._pending = b""
-            self._context.discard(self)
-            self._context.reactor.deadlines.forget(self)
-
-    # -- time and reading ----------------------------------------------------------------------
-
-    def on_deadline(self, now: float) -> None:
-        """See Timed."""
-        if self._phase is Phase.HEAD and self._pending:
-            self._refuse(TooSlow("head"))
-        elif self._phase in (Phase.HEAD, Phase.LINGER):
-            self._close()
-        elif self.is_blocked:
-            self._judge_reader()
-        elif self._phase is Phase.TUNNEL:
-            self.cut()
-        elif self._phase is Phase.BODY and self._wants_body:
-            self._fail_client(TooSlow("nothing came"))
-        elif self._phase is Phase.BODY:
-            self._probe()
-
-    def _judge_reader(self) -> None:
-        unsent = self._unsent_bytes()
-        if unsent == self._unsent:
-            self._fail_client(ClientGone("takes no bytes"))
-            self.abort()
-        else:
-            self._unsent = unsent
-            self._wait_until(self._context.limits.send_timeout)
-
-    def _probe(self) -> None:
-        """Is a client that we do not read from still there?"""
-        state = peer_state(self._transport)
-        if state is PeerState.GONE:
-            self._fail_client(ClientGone("gone while paused"))
-            self.abort()
-        else:
-            self._wait_until(_PROBE_S)
-
-    def _unsent_bytes(self) -> int:
-        return self._transport.get_write_buffer_size() if self._transport is not None else 0
-
-    def _wait_until(self, timeout_s: float) -> None:
-        deadlines = self._context.reactor.deadlines
-        self.deadline = deadlines.now + timeout_s
-        deadlines.watch(self)
-
-    def _stop_reading(self) -> None:
-        if self._is_reading and self._transport is not None:
-            self._is_reading = False
-            self._transport.pause_reading()
-
-    def _start_reading(self) -> None:
-        if not self._is_reading and self._transport is not None:
-            self._is_reading = True
-            if not self._transport.is_closing():
-                self._transport.resume_reading()

@@ -23,14 +23,16 @@ class FrontServer:
         self._is_upload = is_upload
         self._servers: list[asyncio.Server] = []
 
-    async def start(self, listeners: Sequence[socket.socket]) -> None:
-        """Begin to accept."""
+    async def start(self, listeners: Sequence[socket.socket], backlog: int = 4096) -> None:
+        """Begin to accept. The loop calls listen() again, so `backlog` must be that of the bind."""
         loop = self._context.reactor.loop
         for listener in listeners:
             is_unix = listener.family == socket.AF_UNIX
             create = loop.create_unix_server if is_unix else loop.create_server
             # A copy: the loop closes what it was given, and the listener outlives this worker.
-            server = await create(lambda: ClientConnection(self._context), sock=listener.dup())
+            server = await create(
+                lambda: ClientConnection(self._context), sock=listener.dup(), backlog=backlog
+            )
             self._servers.append(server)
 
     def stop_accepting(self) -> None:

@@ -24,6 +24,9 @@ def forwarded_lines(exchange: Exchange) -> bytes:
 
 
 def end_to_end_lines(exchange: Exchange) -> bytes:
-    """Host and the client's end-to-end fields as field lines."""
+    """Host and the client's end-to-end fields as field lines; a stranger's claims are left out."""
     head = exchange.head
-    return b"Host: %b\r\n%b" % (head.host, field_lines(head.headers))
+    fields = field_lines(head.headers)
+    if head.claims and exchange.is_peer_trusted:
+        fields += field_lines(head.claims)
+    return b"Host: %b\r\n%b" % (head.host, fields)

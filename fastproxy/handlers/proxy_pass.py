@@ -160,7 +160,8 @@ class Forwarding:
         connection.begin(self, self._outgoing.method, self._target.body_timeout_s)
         connection.send([self._outgoing.head()])
         if self._outgoing.has_body and self._outgoing.length != 0:
-            self._source.want_body()
+            if not connection.is_blocked:
+                self._source.want_body()
         else:
             self._request_sent(connection)
 
@@ -254,6 +255,7 @@ class Forwarding:
         if connection is not None and self._may_repeat(connection, fault):
             self._is_retry = True
             self._reply.retries += 1
+            self._source.pause_body()  # nothing may come while there is nowhere to send it
             self.start()
             return
         self._is_over = True

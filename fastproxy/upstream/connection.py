@@ -5,6 +5,8 @@ is the receiver's business. Raw framing is never passed on.
 """
 
 import asyncio
+import contextlib
+import os
 from collections.abc import Sequence
 from enum import Enum
 from typing import Final, Protocol, cast
@@ -90,6 +92,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._partial_head = b""
         self._is_head_request = False
         self._may_reuse = False
+        self._has_eof = False
         self._body_timeout_s = NEVER
         self.deadline = NEVER
         self.idle_timeout_s = NEVER
@@ -98,6 +101,11 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self.is_request_sent = False
         self.is_blocked = False
         self.has_answered = False  # any byte of a response has come
+
+    @property
+    def copies(self) -> bool:
+        """Whether `send` copies, as it must under TLS."""
+        return self._copies
 
     @property
     def is_over(self) -> bool:
@@ -112,6 +120,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._is_head_request = method == b"HEAD"
         self._body_timeout_s = body_timeout_s
         self.phase = Phase.HEAD
+        self.deadline = NEVER
         self.uses += 1
         self.is_request_sent = False
         self.has_answered = False
@@ -138,17 +147,27 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         """Bytes written that the kernel has not taken yet."""
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
+    def rest(self) -> None:
+        """Wait for the next exchange, for at most the idle timeout."""
+        self.phase = Phase.IDLE
+        self.deadline = self._deadlines.now + self.idle_timeout_s
+        self._deadlines.watch(self)
+
     def pause_reading(self) -> None:
         """Read nothing until `resume_reading`: the receiver is full."""
         if self._transport is not None and not self._transport.is_closing():
-            self.deadline = NEVER
+            if self.phase is Phase.BODY:
+                self.deadline = NEVER
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Read on."""
-        if self._transport is not None and not self._transport.is_closing():
+        """Read on; after EOF there is nothing to read, and libuv would tell of it again."""
+        if self._has_eof or self._transport is None or self._transport.is_closing():
+            return
+        if self.phase is Phase.BODY:
             self._touch()
-            self._transport.resume_reading()
+            self._deadlines.watch(self)
+        self._transport.resume_reading()
 
     def send_eof(self) -> None:
         """Close our sending side: a tunnel's client is done."""
@@ -192,6 +211,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
 
     def eof_received(self) -> bool:
         """See asyncio: True keeps our sending side open (tunnels only)."""
+        self._has_eof = True
         if self.phase is Phase.TUNNEL and self._receiver is not None:
             self._receiver.response_end()
             return True
@@ -204,8 +224,27 @@ class UpstreamConnection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio."""
+        if exc is not None and self._receiver is not None and not self._copies:
+            self._read_what_is_left()
         self._fail(BackendClosed(str(exc) if exc else "connection lost"))
         self._transport = None
+
+    def _read_what_is_left(self) -> None:
+        """A write that fails ends the transport, but the answer that says why may lie unread.
+
+        So it does when a backend refuses an upload early and closes: answer and reset come at once.
+        """
+        transport = self._transport
+        if transport is None or self._has_eof:
+            return
+        with contextlib.suppress(OSError):
+            fileno = transport.get_extra_info("socket").fileno()
+            while self.phase is not Phase.CLOSED:
+                nbytes = os.readv(fileno, [self._scratch.view])
+                if not nbytes:
+                    self.eof_received()
+                    return
+                self.buffer_updated(nbytes)
 
     def pause_writing(self) -> None:
         """See asyncio."""
@@ -264,10 +303,11 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             return data[:0]
         self._partial_head = b""
         end += len(END_OF_HEAD)
-        self._on_head(_PARSER.parse(raw[:end]))
-        return data[end - before :]
+        rest = data[end - before :]
+        self._on_head(_PARSER.parse(raw[:end]), is_alone=not rest)
+        return rest
 
-    def _on_head(self, head: ResponseHead) -> None:
+    def _on_head(self, head: ResponseHead, *, is_alone: bool) -> None:
         receiver = self._receiver
         if receiver is None:
             raise BadResponse("an answer nobody asked for")
@@ -287,7 +327,9 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._touch()
         self._deadlines.watch(self)
         receiver.response_head(head)
-        if self._decoder.is_done and self._receiver is receiver:
+        if self._receiver is receiver and self._decoder is not None and self._decoder.is_done:
+            # What follows an answer without a body must not pass for the next one's answer.
+            self._may_reuse = self._may_reuse and is_alone
             self._finish()
 
     def _choose_decoder(self, head: ResponseHead) -> BodyDecoder:
@@ -312,10 +354,8 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         reusable = self._may_reuse and self.is_request_sent and not self.is_blocked
         self._decoder = None
         if reusable and self._transport is not None and not self._transport.is_closing():
-            self.phase = Phase.IDLE
             self._transport.resume_reading()
-            self.deadline = self._deadlines.now + self.idle_timeout_s
-            self._deadlines.watch(self)
+            self.rest()
             self._home.give_back(self)
         else:
             self._leave(Phase.CLOSED)

@@ -141,10 +141,12 @@ class Pool:
         self._open.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
-        if self._waiting and not self._is_closed:
-            taker = self._next_taker()
-            if taker is not None:
-                self._connect(taker)
+        self._connect_next()
+
+    def _connect_next(self) -> None:
+        """There is room for a connection: for whoever waits."""
+        if not self._is_closed and (taker := self._next_taker()) is not None:
+            self._connect(taker)
 
     def _next_taker(self) -> Taker | None:
         if not self._waiting:
@@ -175,12 +177,14 @@ class Pool:
             taker = self._connecting.pop(task, None)
             if taker is not None:
                 taker.connect_failed(_connect_fault(error))
+            self._connect_next()
             return
         self._open.add(connection)
         taker = self._connecting.pop(task, None)
         if taker is not None:
             taker.connected(connection)
         else:
+            connection.rest()
             self.give_back(connection)
 
     async def _dial(self) -> UpstreamConnection:

@@ -1,8 +1,8 @@
 """Bytes of one whole head in, a judged RequestHead or ResponseHead out. httptools ends here.
 
-A head is fed whole (the caller waits for the empty line), so a parser is only ever inside one
-call: one a process serves all connections, and an idle connection holds none. What llhttp lets
-through and two parsers could still read differently is refused here. No leniency is switched on.
+A head is fed whole (the caller waits for the empty line), so a parser lives inside one call and an
+idle connection holds none. What llhttp lets through and two parsers could still read differently is
+refused here. No leniency is switched on.
 """
 
 import re
@@ -42,6 +42,11 @@ _NOT_NOMINABLE: Final = frozenset(
     {b"host", b"content-length", b"authorization", b"cookie", b"content-type", b"range", b"date"}
 )
 PRIVATE_PREFIX: Final = b"fastproxy-"
+# Who a proxy in front says the client is; backends believe them, so only a trusted peer may.
+_CLAIM_PREFIX: Final = b"x-forwarded-"
+_CLAIMS: Final = frozenset(
+    {b"forwarded", b"x-forwarded", b"x-real-ip", b"client-ip", b"x-client-ip", b"true-client-ip"}
+)
 
 _HEAD_BYTES: Final = bytes([9, 10, 13, *range(32, 127), *range(128, 256)])
 _TARGET_BYTES: Final = bytes(range(33, 127))
@@ -75,11 +80,6 @@ class RequestHeadParser:
     def __init__(self, *, max_count: int = 100, max_target: int = 8192) -> None:
         self._max_count = max_count
         self._max_target = max_target
-        self._renew()
-
-    def _renew(self) -> None:
-        self._fields = _Fields()
-        self._parser = httptools.HttpRequestParser(self._fields)
 
     def parse(self, raw: bytes) -> RequestHead:
         """The head in `raw`, which ends with its empty line.
@@ -88,41 +88,30 @@ class RequestHeadParser:
         MethodNotAllowed (RFC 9112 sections 2 to 6).
         """
         refuse_odd_bytes(raw)
-        fields = self._fields
-        fields.target = b""
-        fields.headers = []
+        fields = _Fields()
+        # A new one each time (0.5 us): what llhttp remembers of one client must not judge another.
+        parser = httptools.HttpRequestParser(fields)
         try:
-            self._parser.feed_data(raw)
+            parser.feed_data(raw)
         except httptools.HttpParserUpgrade:
-            head = self._judge(fields)
-            self._renew()
-            return head
+            pass  # whether to switch is for the backend to say
         except httptools.HttpParserError as error:
             target_length = len(raw.split(b"\r\n", 1)[0])
-            self._renew()
             if target_length > self._max_target + 64:
                 raise TargetTooLong(f"{target_length} bytes") from error
             raise BadHead(str(error)) from error
-        try:
-            head = self._judge(fields)
-        except Exception:
-            self._renew()
-            raise
-        if head.has_body or not head.keep_alive:
-            # llhttp now waits for a body we frame ourselves, or takes the connection as over.
-            self._renew()
-        return head
+        return self._judge(fields, parser)
 
-    def _judge(self, fields: _Fields) -> RequestHead:
+    def _judge(self, fields: _Fields, parser: httptools.HttpRequestParser) -> RequestHead:
         headers = fields.headers
         if len(headers) > self._max_count:
             raise HeadTooLarge(f"{len(headers)} fields")
         if len(fields.target) > self._max_target:
             raise TargetTooLong(f"{len(fields.target)} bytes")
-        version = self._parser.get_http_version()
+        version = parser.get_http_version()
         if version not in ("1.1", "1.0"):
             raise BadHead(f"HTTP version {version}")
-        head = RequestHead(self._parser.get_method(), fields.target, int(version[2]), [])
+        head = RequestHead(parser.get_method(), fields.target, int(version[2]), [])
         _sort_request_fields(head, headers)
         _judge_target(head)
         return head
@@ -155,6 +144,8 @@ def _sort_request_fields(head: RequestHead, headers: Headers) -> None:
         elif name in HOP_BY_HOP or name.startswith(PRIVATE_PREFIX) or b"_" in name:
             # `_` and `-` are one letter to CGI-like backends: X_Private would pose as X-Private.
             continue
+        elif name in _CLAIMS or name.startswith(_CLAIM_PREFIX):
+            head.claims.append(field)
         else:
             head.headers.append(field)
     if hosts != 1 and (head.minor_version == 1 or hosts):

@@ -1,0 +1,200 @@
+"""The life of a client connection: its state, its deadline, and the ways it ends."""
+
+from enum import Enum
+from typing import Final
+
+from fastproxy.deadlines import NEVER
+from fastproxy.errors import ClientGone, FastproxyError, ShuttingDown, TooSlow
+from fastproxy.exchange import Exchange
+from fastproxy.front.context import FrontContext
+from fastproxy.front.link import Link
+from fastproxy.front.pace import Pace
+from fastproxy.front.probe import PeerState
+
+_PROBE_S: Final = 10.0
+
+
+class Phase(Enum):
+    """What the next byte from the client is."""
+
+    HEAD = "head"
+    BODY = "body"
+    WAIT = "wait"  # the request is complete, its response is not
+    LINGER = "linger"  # answered early: read and drop, so that the client sees the answer
+    TUNNEL = "tunnel"
+    CLOSING = "closing"  # only what was written has still to leave
+    CLOSED = "closed"
+
+
+class ConnectionLife:
+    """See the module. Who inherits reads and writes; `_refuse` answers a head that never was."""
+
+    __slots__ = (
+        "_context",
+        "_exchange",
+        "_link",
+        "_pace",
+        "_pending",
+        "_phase",
+        "_progress",
+        "_wants_body",
+        "deadline",
+    )
+    _link: Link  # from connection_made on, before which nothing else is called
+
+    def __init__(self, context: FrontContext) -> None:
+        self._context = context
+        self._exchange: Exchange | None = None
+        self._pending = b""  # read, not yet understood: part of a head, early body, pipelined
+        self._phase = Phase.HEAD
+        self._wants_body = False
+        self._pace = Pace(context.limits)
+        self._progress = (0, 0, 0)
+        self.deadline = NEVER
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the connection has ended."""
+        return self._phase is Phase.CLOSED
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is being read or served."""
+        return self._phase is Phase.HEAD and not self._pending
+
+    @property
+    def exchange(self) -> Exchange | None:
+        """The request being served, if any."""
+        return self._exchange
+
+    def _refuse(self, fault: FastproxyError) -> None:
+        raise NotImplementedError
+
+    # -- ending --------------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """Close if idle; else the response in flight says it is the last."""
+        if self.is_idle:
+            self._close()
+        elif self._exchange is not None:
+            self._exchange.is_draining = True
+
+    def cut(self) -> None:
+        """End the exchange in flight, if any, and close now."""
+        self._fail_client(ShuttingDown("cut at the end of the drain"))
+        self._leave()
+        self._link.abort()
+
+    def _linger(self) -> None:
+        """RFC 9112 section 9.6: closing with unread bytes would reset away our answer."""
+        self._phase = Phase.LINGER
+        self._pending = b""
+        self._pace.begin()
+        if self._link.has_eof:
+            self._close()
+            return
+        self._link.send_eof()
+        self._wait_until(self._context.limits.lingering_timeout)
+        self._link.start_reading()
+
+    def _on_lingering(self, nbytes: int) -> None:
+        self._pace.size += nbytes
+        if self._pace.size > self._context.limits.lingering_bytes:
+            self._close()
+
+    def _close(self) -> None:
+        """Close once everything written has left."""
+        self._pending = b""
+        if self._link.unsent:
+            self._phase = Phase.CLOSING
+            self._wait_for_progress()
+        else:
+            self._leave()
+        self._link.close()
+
+    def _leave(self) -> None:
+        if self._phase is not Phase.CLOSED:
+            self._phase = Phase.CLOSED
+            self._pending = b""
+            self._context.discard(self)
+            self._context.reactor.deadlines.forget(self)
+
+    def _fail_client(self, fault: FastproxyError) -> None:
+        """Tell the handler that the client failed; it lets go and fails the exchange."""
+        exchange = self._exchange
+        if exchange is None:
+            return
+        if exchange.fault is None:
+            exchange.fault = fault
+        if exchange.sink is not None:
+            exchange.sink.client_failed(fault)
+        exchange.fail(fault)
+
+    def abort(self) -> None:
+        """See ClientSide."""
+        self._exchange = None
+        self._leave()
+        self._link.reset()
+
+    # -- time ----------------------------------------------------------------------------------
+
+    def on_deadline(self, now: float) -> None:
+        """See Timed."""
+        phase = self._phase
+        if phase is Phase.LINGER:
+            self._close()
+        elif self._link.is_blocked or phase in (Phase.TUNNEL, Phase.CLOSING):
+            self._judge_progress()
+        elif phase is Phase.HEAD and self._pending:
+            self._refuse(TooSlow("head"))
+        elif phase is Phase.HEAD:
+            self._close()
+        elif phase is Phase.BODY and self._wants_body:
+            self._fail_client(TooSlow("nothing came"))
+        elif phase is Phase.BODY:
+            self._probe()
+
+    def _wait_as_phase_says(self) -> None:
+        """Set the deadline of the present phase, unless a blocked reader is being watched."""
+        limits = self._context.limits
+        if self._link.is_blocked:
+            return
+        if self._phase is Phase.HEAD:
+            self._wait_until(limits.header_timeout if self._pending else limits.idle_timeout)
+        elif self._phase is Phase.BODY:
+            self._wait_until(limits.body_timeout if self._wants_body else _PROBE_S)
+        elif self._phase is Phase.TUNNEL and (self._link.has_eof or self._link.has_sent_eof):
+            self._wait_for_progress()
+        elif self._phase in (Phase.WAIT, Phase.TUNNEL):
+            self.deadline = NEVER
+
+    def _wait_for_progress(self) -> None:
+        """From now on some byte must move within the send timeout, again and again."""
+        self._progress = self._measure()
+        self._wait_until(self._context.limits.send_timeout)
+
+    def _judge_progress(self) -> None:
+        if self._measure() != self._progress:
+            self._wait_for_progress()
+        else:
+            self._fail_client(ClientGone("takes no bytes"))
+            self.abort()
+
+    def _measure(self) -> tuple[int, int, int]:
+        exchange = self._exchange
+        sent = exchange.sent_bytes if exchange is not None else 0
+        return (self._pace.size, sent, self._link.unsent)
+
+    def _probe(self) -> None:
+        if self._link.peer_state is PeerState.GONE:
+            self._fail_client(ClientGone("gone while paused"))
+            self.abort()
+        else:
+            self._wait_until(_PROBE_S)
+
+    def _wait_until(self, timeout_s: float) -> None:
+        if self._phase is Phase.CLOSED:
+            return
+        deadlines = self._context.reactor.deadlines
+        self.deadline = deadlines.now + timeout_s
+        deadlines.watch(self)

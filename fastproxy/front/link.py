@@ -1,0 +1,101 @@
+"""The socket of a client connection: reading on and off, writing, and the ways to end.
+
+What the transport cannot send at once it keeps as views of the shared scratch; then the scratch is
+renewed. Its high-water mark is zero so that this is known: blocked means that something waits.
+"""
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections.abc import Sequence
+from typing import Final
+
+from fastproxy.front.probe import PeerState, peer_state
+from fastproxy.wire.scratch import Scratch
+
+Piece = bytes | memoryview
+
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+
+
+class Link:
+    """See the module. Once the transport is gone or closing, nothing here has an effect."""
+
+    __slots__ = ("_scratch", "_transport", "has_eof", "has_sent_eof", "is_blocked", "is_reading")
+
+    def __init__(self, transport: asyncio.Transport, scratch: Scratch) -> None:
+        transport.set_write_buffer_limits(high=0)
+        self._transport: asyncio.Transport | None = transport
+        self._scratch = scratch
+        self.is_reading = True
+        self.is_blocked = False
+        self.has_eof = False
+        self.has_sent_eof = False
+
+    def _open(self) -> asyncio.Transport | None:
+        transport = self._transport
+        return None if transport is None or transport.is_closing() else transport
+
+    @property
+    def peer_ip(self) -> str:
+        """The peer's address, empty for a unix socket. Costs a system call."""
+        peer = self._transport.get_extra_info("peername") if self._transport is not None else None
+        return peer[0] if isinstance(peer, tuple) else ""
+
+    @property
+    def unsent(self) -> int:
+        """Bytes written that the kernel has not taken yet."""
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+    @property
+    def peer_state(self) -> PeerState:
+        """Is a peer that we do not read from still there?"""
+        return peer_state(self._transport)
+
+    def stop_reading(self) -> None:
+        """Leave what comes to the kernel."""
+        if self.is_reading and (transport := self._open()) is not None:
+            self.is_reading = False
+            transport.pause_reading()
+
+    def start_reading(self) -> None:
+        """Read on; after EOF there is nothing to read, and libuv would tell of it again."""
+        if not self.is_reading and not self.has_eof and (transport := self._open()) is not None:
+            self.is_reading = True
+            transport.resume_reading()
+
+    def write(self, pieces: Sequence[Piece]) -> None:
+        """Write in one call to the kernel, as far as it takes it."""
+        if (transport := self._open()) is not None and not self.has_sent_eof:
+            transport.writelines(pieces)
+            if self.is_blocked:
+                self._scratch.renew()
+
+    def send_eof(self) -> None:
+        """Close our sending side once everything written has left."""
+        if not self.has_sent_eof and (transport := self._open()) is not None:
+            self.has_sent_eof = True
+            transport.write_eof()
+
+    def close(self) -> None:
+        """Close once everything written has left."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close now; what was not sent is dropped."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def reset(self) -> None:
+        """Close with a reset: a response that ends with its connection must not look complete."""
+        if (transport := self._open()) is not None:
+            with contextlib.suppress(OSError):
+                sock = transport.get_extra_info("socket")
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            transport.abort()
+
+    def lost(self) -> None:
+        """The transport is gone."""
+        self._transport = None
