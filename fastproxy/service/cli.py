@@ -62,6 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     demo = verbs.add_parser("demo", help="run a small application behind fastproxy")
     demo.add_argument("--port", type=int, help="port to listen on (default: a free one)")
+    demo.add_argument("--once", action="store_true", help="upload a file, show the answer, end")
     demo.set_defaults(run=_demo)
 
     verbs.add_parser("version", help="show versions").set_defaults(run=_version)
@@ -122,7 +123,7 @@ def _routes_test(arguments: argparse.Namespace) -> int:
 def _demo(arguments: argparse.Namespace) -> int:
     from fastproxy.demo.run import run_demo
 
-    return run_demo(arguments.port)
+    return run_demo(arguments.port, once=arguments.once)
 
 
 def _version(_: argparse.Namespace) -> int:

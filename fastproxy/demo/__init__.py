@@ -1,0 +1,1 @@
+"""A small monolith behind fastproxy, to be seen working: `fastproxy demo`."""
