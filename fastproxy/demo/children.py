@@ -4,6 +4,7 @@ import os
 import select
 import signal
 import subprocess
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +20,8 @@ class ChildEnded(Exception):
 class Children:
     """Processes in sessions of their own: Ctrl-C reaches only us, and we end them in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
         self._running: list[tuple[str, subprocess.Popen[bytes]]] = []
 
     def start(self, name: str, command: Sequence[str], log: Path | None = None) -> None:
@@ -31,6 +33,8 @@ class Children:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                cwd=self._directory,
+                env=_environment(),
                 start_new_session=True,
             )
         finally:
@@ -59,6 +63,12 @@ class Children:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         self._running.clear()
+
+
+def _environment() -> dict[str, str]:
+    """Ours, without settings of some other fastproxy, and with the modules that we see."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("FASTPROXY_")}
+    return {**kept, "PYTHONPATH": os.pathsep.join(sys.path)}
 
 
 def _await_exit(process: subprocess.Popen[bytes]) -> None:

@@ -62,7 +62,7 @@ def run_demo(port: int | None = None, *, once: bool = False) -> int:
 
 def _run(home: Home, once: bool) -> None:
     home.furnish()
-    children = Children()
+    children = Children(home.path)
     try:
         _start(children, home)
         if once:

@@ -1,0 +1,22 @@
+# Verbs for people who like make; the work is in scripts/.
+PYTHON = .venv/bin/python
+.PHONY: build demo test lint bench asan docs-check clean
+
+build:       ## .venv, the extension in place, everything the tests need
+	scripts/setup test
+	$(PYTHON) setup.py --quiet build_ext --inplace
+demo:        ## see it work
+	scripts/demo
+test:        ## everything a change must pass
+	scripts/test
+lint:        ## style and types
+	scripts/lint
+bench: build ## CPU, memory and latency beside nginx and HAProxy
+	$(PYTHON) -m benchmarks
+asan: build  ## the chunker under AddressSanitizer and UndefinedBehaviorSanitizer
+	tests/isolated/asan.sh $(PYTHON)
+docs-check: build ## every command and configuration in the documents
+	$(PYTHON) -m pytest tests/docs
+clean:       ## remove what was made here
+	rm -rf .venv build dist *.egg-info fastproxy/*.c fastproxy/*.so
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
