@@ -272,6 +272,7 @@ class Arena:
 
     def _look(self) -> None:
         self._timer = None
+        self._policy.pass_on()
         self._relieve()
         self._resume(limit=max(self._round, self._pool.free_count))
         self._round = self._round * 2 if self._policy.queued else 1

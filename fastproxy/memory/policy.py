@@ -148,8 +148,7 @@ class Policy:
         account.held = 0
         self._order.drop(account)
         if account is self._owner:
-            self._owner = None
-            self._owned = 0
+            self._disown()
 
     def completed(self, account: Account, slabs: int) -> None:
         """A part is complete and holds `slabs` until it is released."""
@@ -210,14 +209,29 @@ class Policy:
         return resumed
 
     def _heir(self) -> Account | None:
-        """Who owns the reserve next, if nobody does."""
-        return self._head(Standing.QUEUED) if self._owner is None else None
+        """Who owns the reserve next; an older upload gets it from one that took nothing of it."""
+        head, owner = self._head(Standing.QUEUED), self._owner
+        if head is None or owner is None:
+            return head
+        return head if self._owned == 0 and head.age < owner.age else None
 
     def _own(self, account: Account) -> None:
         """Its tail stays in memory from now on: what the reserve holds must not split up."""
+        self._disown()
         self._order.drop(account)
         self._owner = account
         self._leave(account, Standing.READING)
+
+    def _disown(self) -> None:
+        owner, self._owner, self._owned = self._owner, None, 0
+        if owner is not None:
+            self.grew(owner)
+
+    def pass_on(self) -> None:
+        """Once a round: an owner that took nothing of the reserve has nothing to send."""
+        owner = self._owner
+        if owner is not None and self._owned == 0 and owner.standing is Standing.READING:
+            self._disown()
 
     # --- queues
 

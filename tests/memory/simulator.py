@@ -193,6 +193,8 @@ class Upload:
             await asyncio.sleep(self.client.pace)
             await self._read(buffer)
             self.world.check()
+            if buffer.total < len(self.data) and not buffer.room():
+                self.may_read.clear()  # as a connection does, before anything arrives
         buffer.finish()
         self.world.check()
         return True
@@ -234,28 +236,31 @@ class Upload:
             await asyncio.gather(*puts, return_exceptions=True)
 
     async def _put(self, part: BufferedPart, gate: asyncio.Semaphore) -> bool:
+        views: list[memoryview] = []
         try:
             for _ in range(self.store.retries):
-                await self._read_back(part)
-            body = await self._read_back(part)
+                await self._read_back(part, views)
+            body = await self._read_back(part, views)
             if part.number in self.store.fails:
                 await asyncio.sleep(DEADLINE)
                 return False
-            assert len(body) == part.size
-            assert self.data[part.offset : part.offset + part.size] == body
-            assert not part.is_last or part.offset + part.size == len(self.data)
-            self.parts[part.number] = body
-            return True
         except OwnFault:
             return False
         finally:
             part.release()
             gate.release()
             self.world.check()
+        assert len(body) == part.size
+        assert body == self.data[part.offset : part.offset + part.size]
+        assert not part.is_last or part.offset + part.size == len(self.data)
+        self.parts[part.number] = body
+        await asyncio.sleep(self.store.delay)  # a transport may keep views of a released part
+        return True
 
-    async def _read_back(self, part: BufferedPart) -> bytes:
+    async def _read_back(self, part: BufferedPart, views: list[memoryview]) -> bytes:
         pieces = []
         async for run in part.chunks():
+            views += run
             await asyncio.sleep(self.store.delay)  # a run stays valid while it is sent
             pieces.append(b"".join(run))
         return b"".join(pieces)
@@ -308,7 +313,8 @@ class World:
         assert policy.flying == sum(
             part.slabs for buffer in arena._uploads.values() for part in buffer._parts
         )
-        assert pool.free_count + policy._owned + policy.flying >= policy.reserve
+        tails = sum(buffer.held for buffer in arena._uploads.values())
+        assert tails - policy._owned <= pool.slab_count - policy.reserve
 
     def _check_empty(self) -> None:
         arena = self.arena

@@ -29,6 +29,7 @@ def test_blocks_being_trimmed_are_nobodys() -> None:
     extents = blocks.begin_trim()
     assert extents == [Extent(0, 20), Extent(30, 10)]
     assert blocks.take(1) is None
+    assert blocks.dirty == 0
     blocks.end_trim(extents)
     assert blocks.take(3) == [0, 1, 3]
 

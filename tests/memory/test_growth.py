@@ -49,7 +49,9 @@ def test_growing_while_its_epoch_is_worked_off_moves_to_the_end_as_well() -> Non
 
 
 @given(st.lists(st.tuples(st.sampled_from(["touch", "drop", "pop", "advance"]), st.integers(0, 5))))
-def test_the_order_holds_exactly_who_grew_and_was_not_taken_out(steps: list[tuple[str, int]]) -> None:
+def test_the_order_holds_exactly_who_grew_and_was_not_taken_out(
+    steps: list[tuple[str, int]],
+) -> None:
     order = GrowthOrder()
     accounts = [account(n, held=n) for n in range(6)]
     model: dict[Account, int] = {}  # when each grew last

@@ -1,6 +1,7 @@
 """The real spill file on the real disk."""
 
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ BLOCK = 4096
 
 def split(data: bytes, cuts: list[int]) -> list[memoryview]:
     edges = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    return [memoryview(data)[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [memoryview(data)[a:b] for a, b in pairwise(edges)]
 
 
 @settings(max_examples=50, deadline=None)

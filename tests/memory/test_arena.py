@@ -1,0 +1,626 @@
+"""The arena with real slabs, a real spill file and real threads; and each rule of the policy."""
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor, Future
+from functools import partial
+from typing import Any
+
+import pytest
+import uvloop
+
+from fastproxy._chunker import ChunkerClosed, PoolExhausted
+from fastproxy.config.schema import Memory, Size
+from fastproxy.errors import MemoryShort, OwnFault
+from fastproxy.memory.arena import Arena
+from fastproxy.memory.blocks import Extent
+from fastproxy.memory.buffered_part import BufferedPart
+from fastproxy.memory.spill_file import SpillFile
+from fastproxy.memory.upload_buffer import UploadBuffer
+from fastproxy.storage.contract import PartBody, StoreNeeds
+
+SLAB = 1024
+
+
+class Socket:
+    """What an arena tells the socket's side."""
+
+    def __init__(self) -> None:
+        self.pauses = 0
+        self.may_read = asyncio.Event()
+
+    def pause(self) -> None:
+        self.pauses += 1
+        self.may_read.clear()
+
+    def open(self, arena: Arena, needs: StoreNeeds) -> UploadBuffer:
+        return arena.open(needs, lambda number: needs.part_size, self.pause, self.may_read.set)
+
+    async def send(self, buffer: UploadBuffer, data: bytes) -> None:
+        """All of it, waiting for room where there is none."""
+        at = 0
+        while at < len(data):
+            self.may_read.clear()
+            if buffer.room():
+                at += buffer.feed(data[at:])
+            else:
+                await asyncio.wait_for(self.may_read.wait(), 20)
+
+
+def memory(slabs: int, *, blocks: int = 0, queue: int = 100, flying: float = 0.5) -> Memory:
+    """`slabs` of 1 KiB besides the window; `blocks` of disk."""
+    return Memory(
+        budget=Size((slabs + 1) * SLAB),
+        slab=Size(SLAB),
+        spill_budget=Size(blocks * SLAB),
+        queue=queue,
+        flying_share=flying,
+    )
+
+
+def needs(
+    min_part: int = 4 * SLAB, part_size: int = 8 * SLAB, *, equal: bool = False
+) -> StoreNeeds:
+    return StoreNeeds(min_part=min_part, part_size=part_size, equal_parts=equal)
+
+
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    uvloop.run(test())
+
+
+async def bytes_of(part: PartBody) -> bytes:
+    return b"".join([b"".join(views) async for views in part.chunks()])
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110  what is awaited has no event
+            await asyncio.sleep(0.001)
+
+
+class HeldBack(Executor):
+    """Does its jobs when told."""
+
+    def __init__(self) -> None:
+        self.jobs: list[tuple[Future[Any], Callable[[], Any]]] = []
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        self.jobs.append((future, lambda: fn(*args, **kwargs)))
+        return future
+
+    def work(self) -> None:
+        jobs, self.jobs = self.jobs, []
+        for future, job in jobs:
+            future.set_result(job())
+
+    async def close(self, arena: Arena) -> None:
+        closing = asyncio.ensure_future(arena.close())
+        while not closing.done():
+            self.work()
+            await asyncio.sleep(0)
+
+
+class BrokenDisk(SpillFile):
+    """Fails while it is told to."""
+
+    is_broken = True
+
+    def write(self, *args: Any) -> None:
+        if self.is_broken:
+            raise OSError(28, "No space left on device")
+        super().write(*args)
+
+    def read(self, *args: Any) -> None:
+        if self.is_broken:
+            raise OSError(5, "Input/output error")
+        super().read(*args)
+
+
+# --- the whole
+
+
+def test_500_interleaved_trickles_through_2_mib_are_stored_byte_for_byte() -> None:
+    async def test() -> None:
+        setup = Memory(budget=Size(2 << 20), slab=Size(16 << 10), spill_budget=Size(64 << 20))
+        arena = Arena(setup, reserve_bytes=64 << 10)
+        dice = random.Random(7)
+        wants = needs(64 << 10, 96 << 10)
+
+        async def upload(number: int) -> None:
+            data = random.Random(number).randbytes(dice.randrange(0, 250 << 10))
+            socket = Socket()
+            buffer = socket.open(arena, wants)
+
+            async def trickle() -> None:
+                at = 0
+                while at < len(data):
+                    step = dice.randrange(1, 16_000)
+                    await socket.send(buffer, data[at : at + step])
+                    at += step
+                    await asyncio.sleep(dice.random() / 100)
+                buffer.finish()
+
+            sending = asyncio.ensure_future(trickle())
+            stored = bytearray()
+            while (part := await buffer.next_part()) is not None:
+                assert part.offset == len(stored)
+                assert await bytes_of(part) == await bytes_of(part)
+                stored += await bytes_of(part)
+                part.release()
+            await sending
+            assert stored == data
+            buffer.close()
+
+        await asyncio.gather(*(upload(number) for number in range(500)))
+        await until(lambda: arena.stats.slabs_used == 0)
+        stats = arena.stats
+        assert stats.slabs_peak * stats.slab_size <= 2 << 20
+        assert stats.spilled_total > 0
+        assert (stats.uploads, stats.paused, stats.flying, stats.spilled_now) == (0, 0, 0, 0)
+        await arena.close()
+
+    run(test)
+
+
+# --- parts
+
+
+def test_a_fast_upload_stays_in_memory_in_one_run_of_views() -> None:
+    async def test() -> None:
+        arena = Arena(memory(40, blocks=40), reserve_bytes=SLAB)
+        buffer = Socket().open(arena, needs())
+        data = random.Random(1).randbytes(8 * SLAB)
+        assert buffer.feed(data) == len(data)
+        part = await buffer.next_part()
+        assert part is not None
+        runs = [list(views) async for views in part.chunks()]
+        assert [len(views) for views in runs] == [8]
+        assert (part.number, part.offset, part.size, part.is_last) == (1, 0, 8 * SLAB, False)
+        assert arena.stats.spilled_total == 0
+        await arena.close()
+
+    run(test)
+
+
+def test_the_rest_of_the_stream_is_the_last_part_and_nothing_is_one_empty_part() -> None:
+    async def test() -> None:
+        arena = Arena(memory(40), reserve_bytes=SLAB)
+        for data in (b"", b"x", bytes(9 * SLAB)):
+            buffer = Socket().open(arena, needs())
+            buffer.feed(data)
+            buffer.finish()
+            assert buffer.is_finished
+            sizes = []
+            while (part := await buffer.next_part()) is not None:
+                sizes.append((part.number, part.size, part.is_last))
+                assert await bytes_of(part) == bytes(data[part.offset : part.offset + part.size])
+            expected = {0: [(1, 0, True)], 1: [(1, 1, True)]}
+            assert sizes == expected.get(len(data), [(1, 8 * SLAB, False), (2, SLAB, True)])
+            buffer.close()
+        assert arena.stats.slabs_used == 0
+        await arena.close()
+
+    run(test)
+
+
+def test_a_spilled_part_is_read_back_and_again_for_a_retry() -> None:
+    async def test() -> None:
+        arena = Arena(memory(10, blocks=100, flying=0), reserve_bytes=4 * SLAB)
+        socket = Socket()
+        buffer = socket.open(arena, needs(4 * SLAB, 60 * SLAB))
+        data = random.Random(2).randbytes(60 * SLAB)
+        await socket.send(buffer, data)
+        part = await buffer.next_part()
+        assert part is not None
+        assert arena.stats.spilled_total > 40 * SLAB
+        assert await bytes_of(part) == data
+        assert await bytes_of(part) == data
+        part.release()
+        part.release()
+        with pytest.raises(ValueError, match="released"):
+            await bytes_of(part)
+        buffer.close()
+        assert (arena.stats.spilled_now, arena.stats.slabs_used) == (0, 0)
+        await arena.close()
+
+    run(test)
+
+
+def test_a_reader_cancelled_while_a_thread_fills_its_window_gives_it_back_when_that_is_done() -> (
+    None
+):
+    async def test() -> None:
+        threads = HeldBack()
+        arena = Arena(memory(10, blocks=100), reserve_bytes=SLAB, executor=threads)
+        buffer = Socket().open(arena, needs())
+        others = [Socket().open(arena, needs()) for _ in range(8)]
+        buffer.feed(b"a" * 1000)
+        for other in others:
+            other.feed(b"b")
+        threads.work()
+        await until(lambda: arena.stats.spilled_total > 0)
+        buffer.finish()
+        part = await buffer.next_part()
+        assert part is not None
+        reading = asyncio.ensure_future(bytes_of(part))
+        await until(lambda: bool(threads.jobs))
+        reading.cancel()
+        await asyncio.wait({reading})
+        second = asyncio.ensure_future(bytes_of(part))
+        await asyncio.sleep(0)
+        assert len(threads.jobs) == 1  # there is one window, and the first read may still fill it
+        while not second.done():
+            threads.work()
+            await asyncio.sleep(0)
+        assert second.result() == b"a" * 1000
+        for each in (buffer, *others):
+            each.close()
+        await threads.close(arena)
+        assert arena.stats.slabs_used == 0
+
+    run(test)
+
+
+# --- waiting for parts
+
+
+def test_closing_wakes_who_waits_for_a_part() -> None:
+    async def test() -> None:
+        arena = Arena(memory(10), reserve_bytes=SLAB)
+        buffer = Socket().open(arena, needs())
+        waiters = [asyncio.ensure_future(buffer.next_part()) for _ in range(2)]
+        await asyncio.sleep(0)
+        waiters[0].cancel()
+        await asyncio.sleep(0)
+        buffer.close()
+        buffer.close()
+        assert await waiters[1] is None
+        assert waiters[0].cancelled()
+        assert await buffer.next_part() is None
+        await arena.close()
+
+    run(test)
+
+
+def test_closing_gives_back_tails_waiting_parts_and_parts_handed_out() -> None:
+    async def test() -> None:
+        arena = Arena(memory(40), reserve_bytes=SLAB)
+        buffer = Socket().open(arena, needs())
+        buffer.feed(bytes(20 * SLAB))
+        part = await buffer.next_part()
+        assert part is not None
+        assert buffer.parts_waiting == 1
+        buffer.close()
+        assert part.is_released
+        assert arena.stats.slabs_used == 0
+        assert buffer.room() == 0
+        await arena.close()
+
+    run(test)
+
+
+def test_nothing_is_taken_before_the_first_byte_and_nothing_after_the_end() -> None:
+    async def test() -> None:
+        arena = Arena(memory(10), reserve_bytes=SLAB)
+        buffer = Socket().open(arena, needs())
+        assert buffer.room() > 0
+        assert arena.stats.slabs_used == 0
+        buffer.finish()
+        buffer.finish()
+        assert buffer.room() == 0
+        assert buffer.feed(b"late") == 0
+        with pytest.raises(ChunkerClosed):
+            buffer.get_buffer()
+        await arena.close()
+
+    run(test)
+
+
+# --- who gets memory
+
+
+def test_the_reserve_is_lent_to_nobody() -> None:
+    async def test() -> None:
+        arena = Arena(memory(10), reserve_bytes=4 * SLAB)
+        first, second = Socket(), Socket()
+        older, younger = first.open(arena, needs()), second.open(arena, needs())
+        assert younger.feed(bytes(7 * SLAB)) == 6 * SLAB  # it is cut then: 6 slabs are a part
+        assert older.feed(bytes(SLAB)) == 0
+        assert arena.stats.slabs_free == 4
+        await asyncio.wait_for(first.may_read.wait(), 20)  # the reserve is the oldest's
+        assert older.feed(bytes(9 * SLAB)) == 4 * SLAB
+        assert older.parts_waiting == 1
+        with pytest.raises(PoolExhausted):
+            older.get_buffer()
+        await arena.close()
+
+    run(test)
+
+
+def test_the_oldest_of_those_who_wait_goes_on_first() -> None:
+    async def test() -> None:
+        arena = Arena(memory(10), reserve_bytes=4 * SLAB)
+        order: list[int] = []
+        hog = Socket().open(arena, needs())
+        waiting = [
+            arena.open(needs(), lambda number: 8 * SLAB, lambda: None, partial(order.append, n))
+            for n in range(3)
+        ]
+        owner = Socket().open(arena, needs())
+        hog.feed(bytes(6 * SLAB))
+        assert owner.room() == 0
+        assert owner.feed(b"x") == 1  # the reserve is its own until its part is complete
+        for buffer in reversed(waiting):
+            assert buffer.room() == 0
+        hog.close()
+        await until(lambda: len(order) == 3)
+        assert order == [0, 1, 2]
+        await arena.close()
+
+    run(test)
+
+
+def test_an_owner_that_takes_nothing_of_the_reserve_loses_it_to_one_that_has_something_to_send() -> (
+    None
+):
+    async def test() -> None:
+        arena = Arena(memory(10), reserve_bytes=4 * SLAB)
+        hog, silent, eager = (Socket() for _ in range(3))
+        hog.open(arena, needs()).feed(bytes(6 * SLAB))
+        assert silent.open(arena, needs()).room() == 0
+        buffer = eager.open(arena, needs())
+        assert buffer.room() == 0
+        await asyncio.wait_for(eager.may_read.wait(), 20)
+        assert buffer.feed(bytes(4 * SLAB)) == 4 * SLAB
+        await arena.close()
+
+    run(test)
+
+
+def test_equal_parts_are_never_cut_and_complete_from_a_reserve_of_their_size() -> None:
+    async def test() -> None:
+        arena = Arena(memory(12), reserve_bytes=8 * SLAB)
+        sockets = [Socket() for _ in range(4)]
+        buffers = [socket.open(arena, needs(equal=True)) for socket in sockets]
+        sizes: list[int] = []
+
+        async def store(buffer: UploadBuffer) -> None:
+            while (part := await buffer.next_part()) is not None:
+                sizes.append(part.size)
+                part.release()
+
+        async def send(socket: Socket, buffer: UploadBuffer) -> None:
+            for _ in range(32):
+                await socket.send(buffer, bytes(SLAB))
+                await asyncio.sleep(0)
+            buffer.finish()
+
+        pairs = zip(sockets, buffers, strict=True)
+        await asyncio.gather(*map(store, buffers), *(send(s, b) for s, b in pairs))
+        assert sizes == [8 * SLAB] * 16
+        await arena.close()
+
+    run(test)
+
+
+def test_a_larger_equal_part_raises_the_reserve_while_its_upload_lasts() -> None:
+    async def test() -> None:
+        arena = Arena(memory(20), reserve_bytes=4 * SLAB)
+        large = Socket().open(arena, needs(part_size=12 * SLAB, equal=True))
+        other = Socket().open(arena, needs(20 * SLAB, 20 * SLAB, equal=False))
+        assert other.feed(bytes(20 * SLAB)) == 0
+        other.close()
+        other = Socket().open(arena, needs(4 * SLAB, 40 * SLAB))
+        assert other.feed(bytes(20 * SLAB)) == 8 * SLAB
+        with pytest.raises(MemoryShort, match="13312 bytes"):
+            Socket().open(arena, needs(part_size=13 * SLAB, equal=True))
+        large.close()
+        other.close()
+        other = Socket().open(arena, needs(4 * SLAB, 40 * SLAB))
+        assert other.feed(bytes(20 * SLAB)) == 16 * SLAB
+        await arena.close()
+
+    run(test)
+
+
+def test_flying_parts_beyond_their_share_pause_their_own_upload_only() -> None:
+    async def test() -> None:
+        arena = Arena(memory(40, flying=0.25), reserve_bytes=4 * SLAB)
+        socket = Socket()
+        fast, slow = socket.open(arena, needs()), Socket().open(arena, needs())
+        assert fast.feed(bytes(30 * SLAB)) == 16 * SLAB
+        assert arena.stats.flying == 16 * SLAB
+        assert slow.feed(bytes(100)) == 100
+        part = await fast.next_part()
+        assert part is not None
+        assert not socket.may_read.is_set()
+        part.release()
+        await asyncio.wait_for(socket.may_read.wait(), 20)
+        await arena.close()
+
+    run(test)
+
+
+def test_a_new_upload_is_refused_only_when_memory_disk_and_queue_are_full() -> None:
+    async def test() -> None:
+        arena = Arena(memory(10, queue=2), reserve_bytes=4 * SLAB)
+        hogs = [Socket().open(arena, needs()) for _ in range(2)]
+        waiting = [Socket().open(arena, needs()) for _ in range(3)]
+        for hog in hogs:
+            assert hog.feed(bytes(3 * SLAB)) == 3 * SLAB
+        for buffer in waiting:
+            assert buffer.room() == 0  # the first of them owns the reserve and waits no more
+        assert arena.stats.paused == 2
+        with pytest.raises(MemoryShort, match="2 uploads wait"):
+            Socket().open(arena, needs())
+        waiting[1].close()
+        Socket().open(arena, needs())
+        await arena.close()
+
+    run(test)
+
+
+def test_a_store_that_takes_any_size_gets_small_pieces_instead_of_the_disk() -> None:
+    async def test() -> None:
+        arena = Arena(memory(20, blocks=100), reserve_bytes=SLAB)
+        buffers = [Socket().open(arena, needs(1, 100 * SLAB)) for _ in range(18)]
+        for buffer in buffers:
+            buffer.feed(b"a few bytes")
+        assert arena.stats.spilled_total == 0
+        assert sum(buffer.parts_waiting for buffer in buffers) >= 9
+        await arena.close()
+
+    run(test)
+
+
+# --- the disk
+
+
+def test_above_low_water_nothing_touches_the_disk() -> None:
+    async def test() -> None:
+        threads = HeldBack()
+        arena = Arena(memory(42, blocks=100, flying=0), reserve_bytes=SLAB, executor=threads)
+        buffer = Socket().open(arena, needs(1 * SLAB, 100 * SLAB))
+        buffer.feed(bytes(30 * SLAB))  # of 40 beyond the reserve: 10 are left, a quarter
+        assert not threads.jobs
+        buffer.feed(bytes(1))
+        assert len(threads.jobs) == 1
+        threads.work()
+        await until(lambda: arena.stats.slabs_used == 0)
+        assert arena.stats.spilled_now == 31 * SLAB
+        await threads.close(arena)
+
+    run(test)
+
+
+def test_an_upload_goes_on_receiving_while_it_is_spilled() -> None:
+    async def test() -> None:
+        threads = HeldBack()
+        arena = Arena(memory(21, blocks=100, flying=0), reserve_bytes=SLAB, executor=threads)
+        buffer = Socket().open(arena, needs(1 * SLAB, 17 * SLAB))
+        data = random.Random(3).randbytes(17 * SLAB)
+        assert buffer.feed(data) == len(data)
+        assert threads.jobs  # the part is complete, and most of it is being written
+        part = await buffer.next_part()
+        assert part is not None
+        assert await bytes_of(part) == data
+        views = [views async for views in part.chunks()]
+        threads.work()
+        await until(lambda: arena.stats.spilled_total > 0)
+        assert b"".join(views[0]) == data
+        reading = asyncio.ensure_future(bytes_of(part))
+        while not reading.done():
+            threads.work()
+            await asyncio.sleep(0)
+        assert reading.result() == data
+        del views
+        await threads.close(arena)
+        assert arena.stats.slabs_used == 0
+
+    run(test)
+
+
+def test_a_full_disk_costs_no_byte_and_shrinks_the_budget(caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        disk = BrokenDisk()
+        arena = Arena(memory(20, blocks=100, flying=0), reserve_bytes=4 * SLAB, spill_file=disk)
+        socket = Socket()
+        buffer = socket.open(arena, needs(4 * SLAB, 40 * SLAB))
+        data = random.Random(4).randbytes(60 * SLAB)
+        stored = bytearray()
+
+        async def store() -> None:
+            while (part := await buffer.next_part()) is not None:
+                stored.extend(await bytes_of(part))
+                part.release()
+
+        storing = asyncio.ensure_future(store())
+        await socket.send(buffer, data)
+        buffer.finish()
+        await storing
+        assert stored == data
+        assert arena.stats.spilled_total == arena.stats.spilled_now == 0
+        assert arena._spill._blocks.limit == 0
+        await arena.close()
+
+    run(test)
+    assert "No space left on device" in caplog.text
+
+
+def test_a_disk_that_cannot_be_read_is_our_fault() -> None:
+    async def test() -> None:
+        disk = BrokenDisk()
+        disk.is_broken = False
+        arena = Arena(memory(10, blocks=100, flying=0), reserve_bytes=4 * SLAB, spill_file=disk)
+        socket = Socket()
+        buffer = socket.open(arena, needs(4 * SLAB, 20 * SLAB))
+        await socket.send(buffer, bytes(20 * SLAB))
+        part = await buffer.next_part()
+        assert part is not None
+        disk.is_broken = True
+        with pytest.raises(OwnFault, match="Input/output"):
+            await bytes_of(part)
+        await arena.close()
+
+    run(test)
+
+
+def test_a_failed_write_keeps_no_blocks() -> None:
+    async def test() -> None:
+        disk = BrokenDisk()
+        arena = Arena(memory(20, blocks=100), reserve_bytes=8 * SLAB, spill_file=disk)
+        buffer = Socket().open(arena, needs(16 * SLAB, 40 * SLAB))
+        assert buffer.feed(bytes(4 * SLAB)) == 4 * SLAB
+        assert arena.stats.spilled_now > 0
+        await until(lambda: arena.stats.spilled_now == 0)
+        assert arena.stats.slabs_used == 4
+        await arena.close()
+
+    run(test)
+
+
+def test_disk_freed_in_bulk_goes_back_to_the_file_system() -> None:
+    async def test() -> None:
+        trimmed: list[Extent] = []
+
+        class Watched(SpillFile):
+            def trim(self, extents: Any) -> None:
+                trimmed.extend(extents)
+                super().trim(extents)
+
+        arena = Arena(
+            memory(10, blocks=100, flying=0), reserve_bytes=4 * SLAB, spill_file=Watched()
+        )
+        socket = Socket()
+        buffer = socket.open(arena, needs(4 * SLAB, 60 * SLAB))
+        await socket.send(buffer, bytes(50 * SLAB))
+        buffer.close()
+        await until(lambda: sum(extent.size for extent in trimmed) >= 25 * SLAB)
+        await arena.close()
+
+    run(test)
+
+
+def test_a_budget_without_room_for_the_reserve_is_an_error() -> None:
+    async def test() -> None:
+        Arena(memory(4), reserve_bytes=4 * SLAB)
+
+    with pytest.raises(ValueError, match=r"memory\.budget"):
+        run(test)
+
+
+def test_a_buffered_part_is_what_stores_take() -> None:
+    async def test() -> None:
+        arena = Arena(memory(10), reserve_bytes=SLAB)
+        buffer = Socket().open(arena, needs())
+        buffer.finish()
+        part: BufferedPart | None = await buffer.next_part()
+        assert part is not None
+        body: PartBody = part
+        assert (body.number, body.size) == (1, 0)
+        assert [views async for views in body.chunks()] == []
+        await arena.close()
+
+    run(test)
