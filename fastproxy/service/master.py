@@ -7,6 +7,7 @@ wake it; everything else is a deadline.
 import logging
 import math
 import os
+import resource
 import signal
 import time
 from collections.abc import Callable
@@ -55,6 +56,7 @@ def run_master(load: Callable[[], Config], *, worker_main: WorkerMain = run_work
     """
     config = load()
     error_log.configure(config.log)
+    _allow_open_files()
     return Master(load, worker_main, config).run()
 
 
@@ -329,6 +331,15 @@ class Master:
         error_log.reopen()
         for generation in self._generations():
             _send(generation, signal.SIGUSR1)
+
+
+def _allow_open_files() -> None:
+    """Take all descriptors the system allows; the lower limit is for programs with select(2)."""
+    _, allowed = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, allowed))
+    except (OSError, ValueError) as error:
+        log.warning("cannot raise the limit of open files: %s", error)
 
 
 def _generation(number: int, config: Config) -> Generation:
