@@ -9,8 +9,6 @@ again before `release()` was called *and* its last memoryview is gone, so a tran
 writes a view can never send other bytes.
 """
 
-# ruff: noqa: PYI021  the contract is written here, where editors and readers without a compiler look
-
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Literal, NoReturn, final
