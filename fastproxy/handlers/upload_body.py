@@ -15,7 +15,15 @@ from enum import Enum
 
 from fastproxy.claims import Signer
 from fastproxy.config.schema import UploadRoute
-from fastproxy.errors import BadAuthorizeAnswer, Bug, FastproxyError, ShuttingDown, StorageFault
+from fastproxy.errors import (
+    BackendFault,
+    BadAuthorizeAnswer,
+    Bug,
+    FastproxyError,
+    Retry,
+    ShuttingDown,
+    StorageFault,
+)
 from fastproxy.exchange import Exchange
 from fastproxy.handlers.coroutine import Tasks
 from fastproxy.handlers.forwarded import forwarded_lines
@@ -225,17 +233,26 @@ class Upload:
     async def _tell(
         self, store: Store, stored: Stored, upload: StoredUpload, question: Question
     ) -> None:
-        """From here on the client may leave: the backend's answer alone decides."""
+        """From here on the client may leave: the backend's answer alone decides.
+
+        A report that may have arrived and was not answered leaves the object: the backend may rely
+        on it by now, and an orphan that the log names is better than a lost file.
+        """
         self._step = Step.REPORTING
-        # Before anybody is told: a crash in between must not remove what the backend relies on.
-        store.keep(stored.key)
+        is_temporary = self._kit.route.delete_after
+        if not is_temporary:
+            # Before anybody is told: a crash in between must not remove what is relied on.
+            store.keep(stored.key)
         self._report = ReportingCall(self._exchange, self._kit.target)
         try:
             status = await self._report.send(upload, self._kit.signer, question)
-        except BaseException:
-            await asyncio.shield(self._remove(store, stored))
+        except BaseException as error:
+            if is_temporary or (isinstance(error, BackendFault) and error.retry is Retry.SAFE):
+                await asyncio.shield(self._remove(store, stored))
+            else:
+                self._warn("report not answered, object kept", error, stored)
             raise
-        if status >= 400 or self._kit.route.delete_after:
+        if status >= 400 or is_temporary:
             await asyncio.shield(self._remove(store, stored))
         self._exchange.end()
 
@@ -243,11 +260,11 @@ class Upload:
         try:
             await store.delete(stored.key)
         except StorageFault as fault:
-            log.warning(
-                "object left behind: %s",
-                fault.detail,
-                extra={"request_id": self._exchange.request_id, "key": stored.key},
-            )
+            self._warn("object left behind", fault, stored)
+
+    def _warn(self, what: str, error: BaseException, stored: Stored) -> None:
+        place = {"request_id": self._exchange.request_id, "key": stored.key}
+        log.warning("%s: %s", what, error, extra=place)
 
     # -- Sink ----------------------------------------------------------------------------------
 
