@@ -51,6 +51,7 @@ _CLAIMS: Final = frozenset(
 _HEAD_BYTES: Final = bytes([9, 10, 13, *range(32, 127), *range(128, 256)])
 _TARGET_BYTES: Final = bytes(range(33, 127))
 _KEEP_ALIVE_TIMEOUT = re.compile(rb"(?i:timeout)=([0-9]{1,6})").search
+_REQUEST_LINE = re.compile(rb"[A-Z-]+ [^ ]+ HTTP/1\.[01]\r\n").match
 _LENGTH = re.compile(rb"[0-9]{1,18}\Z").match
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+,;=-]+)(?::[0-9]{0,5})?\Z").match
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)(.*)\Z", re.DOTALL).match
@@ -100,6 +101,8 @@ class RequestHeadParser:
             if target_length > self._max_target + 64:
                 raise TargetTooLong(f"{target_length} bytes") from error
             raise BadHead(str(error)) from error
+        if not _REQUEST_LINE(raw):  # llhttp takes more than one blank for one
+            raise BadHead("request line")
         return self._judge(fields, parser)
 
     def _judge(self, fields: _Fields, parser: httptools.HttpRequestParser) -> RequestHead:

@@ -1,5 +1,6 @@
 """Heads to bytes. Names and values come from parsed fields or from us; both are checked."""
 
+import re
 from typing import Final
 
 from fastproxy.message import Headers, ResponseHead
@@ -19,14 +20,17 @@ STATUS_TEXT: Final = {
     503: b"Service Unavailable", 504: b"Gateway Timeout", 507: b"Insufficient Storage",
 }  # fmt: skip
 
+_TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z").match
+_NOT_A_VALUE: Final = re.compile(rb"[\r\n\0]").search
+
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 def safe_fields(headers: Headers) -> Headers:
     """`headers` unchanged; ValueError if one could start another line (response splitting)."""
     for name, value in headers:
-        if b"\r" in value or b"\n" in value or b"\0" in value or not name or b"\n" in name:
-            raise ValueError(f"header {name!r} holds a line break")
+        if _NOT_A_VALUE(value) or not _TOKEN(name):
+            raise ValueError(f"header {name!r} holds a line break or is no token")
     return headers
 
 

@@ -1,0 +1,21 @@
+"""Wait for a condition with a deadline; never sleep for luck."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def eventually(get: Callable[[], T], what: str, *, within: float = 20.0) -> T:
+    """The first true result of `get`; an OSError counts as not yet."""
+    deadline = time.monotonic() + within
+    while True:
+        try:
+            result = get()
+        except OSError:
+            result = None
+        if result:
+            return result
+        assert time.monotonic() < deadline, f"never: {what}"
+        time.sleep(0.005)
