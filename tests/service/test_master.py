@@ -1,4 +1,5 @@
 import os
+import resource
 import signal
 import socket
 from pathlib import Path
@@ -143,6 +144,17 @@ def test_sigusr1_opens_the_logs_anew(tmp_path: Path) -> None:
         eventually(master.errors.exists, "a new error log")
         master.reply()
         eventually(access.read_text, "a line in the new log")
+
+
+def test_all_descriptors_the_system_allows_may_be_used(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, hard), hard))
+    try:
+        with running(tmp_path) as master:
+            worker = master.reply().pid
+            assert resource.prlimit(worker, resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_systemd_hears_of_start_reload_and_end(tmp_path: Path) -> None:
