@@ -156,11 +156,15 @@ class Arena:
     # --- an upload asks and grows
 
     def ask(self, buffer: UploadBuffer) -> bool:
-        """May it take one more slab? If not, it is in a queue now."""
+        """May it take one more slab? If not, it is in a queue now.
+
+        Only here tails are sent away, also its own, which is full: what `room()` promised stays.
+        """
+        if self._pool.free_count < self._policy.low:
+            self._relieve()
         if self._policy.ask(buffer.account, self._pool.free_count):
             return True
         if buffer.account.standing is Standing.QUEUED:
-            self._relieve()
             if not self._spill.is_busy and buffer.can_cut:
                 buffer.cut()  # neither memory nor disk has room for the rest of its part
             self._resume(limit=1)
@@ -168,14 +172,12 @@ class Arena:
         return False
 
     def took(self, buffer: UploadBuffer) -> None:
-        """It took a slab. Nothing may be spilled now: a window may be open."""
+        """It took a slab."""
         self._policy.took(buffer.account)
 
     def grew(self, buffer: UploadBuffer) -> None:
         """Its tail has more bytes."""
         self._policy.grew(buffer.account)
-        if self._pool.free_count < self._policy.low:
-            self._relieve()
 
     # --- tails leave memory
 

@@ -130,9 +130,10 @@ class UploadBuffer:
         return self._chunker.total
 
     def room(self) -> int:
-        """Bytes that can be taken right now, at least.
+        """Bytes that can be taken right now, at least, in one piece or several.
 
-        0: pause. The upload is in the queue then, and `on_resume` is called when it may go on.
+        That is a promise until control returns to the loop; afterwards ask again. 0: pause. The
+        upload is in the queue then, and `on_resume` is called when it may go on.
         """
         return self._slack() or self._next_slab()
 

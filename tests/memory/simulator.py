@@ -208,7 +208,8 @@ class Upload:
         at = buffer.total
         piece = self.data[at : at + self.client.piece]
         if not self.client.zero_copy:
-            taken = buffer.feed(piece)
+            taken = buffer.feed(piece[: room // 2])
+            taken += buffer.feed(piece[taken:])
             assert taken >= min(room, len(piece))
             return
         window = buffer.get_buffer()

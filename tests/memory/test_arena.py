@@ -362,9 +362,7 @@ def test_the_oldest_of_those_who_wait_goes_on_first() -> None:
     run(test)
 
 
-def test_an_owner_that_takes_nothing_of_the_reserve_loses_it_to_one_that_has_something_to_send() -> (
-    None
-):
+def test_an_owner_that_takes_nothing_of_the_reserve_loses_it_to_one_that_sends() -> None:
     async def test() -> None:
         arena = Arena(memory(10), reserve_bytes=4 * SLAB)
         hog, silent, eager = (Socket() for _ in range(3))
@@ -484,11 +482,13 @@ def test_above_low_water_nothing_touches_the_disk() -> None:
         arena = Arena(memory(42, blocks=100, flying=0), reserve_bytes=SLAB, executor=threads)
         buffer = Socket().open(arena, needs(1 * SLAB, 100 * SLAB))
         buffer.feed(bytes(30 * SLAB))  # of 40 beyond the reserve: 10 are left, a quarter
+        assert buffer.room() > 0
         assert not threads.jobs
         buffer.feed(bytes(1))
+        buffer.feed(bytes(SLAB))
         assert len(threads.jobs) == 1
         threads.work()
-        await until(lambda: arena.stats.slabs_used == 0)
+        await until(lambda: arena.stats.slabs_used == 1)
         assert arena.stats.spilled_now == 31 * SLAB
         await threads.close(arena)
 
@@ -518,6 +518,24 @@ def test_an_upload_goes_on_receiving_while_it_is_spilled() -> None:
         del views
         await threads.close(arena)
         assert arena.stats.slabs_used == 0
+
+    run(test)
+
+
+def test_what_room_promised_is_taken_in_any_pieces_even_where_tails_are_sent_away() -> None:
+    async def test() -> None:
+        arena = Arena(memory(12, blocks=3), reserve_bytes=4 * SLAB)
+        buffers = [Socket().open(arena, needs(4 * SLAB, 40 * SLAB)) for _ in range(6)]
+        refused = 0
+        for turn in range(200):
+            buffer = buffers[turn % 6]
+            room = buffer.room()
+            for size in (1, room // 3, room - 1 - room // 3):
+                assert buffer.feed(bytes(max(0, size))) == max(0, size) if room else True
+            refused += room == 0
+            await asyncio.sleep(0)
+        assert refused
+        await arena.close()
 
     run(test)
 
@@ -573,6 +591,7 @@ def test_a_failed_write_keeps_no_blocks() -> None:
         arena = Arena(memory(20, blocks=100), reserve_bytes=8 * SLAB, spill_file=disk)
         buffer = Socket().open(arena, needs(16 * SLAB, 40 * SLAB))
         assert buffer.feed(bytes(4 * SLAB)) == 4 * SLAB
+        assert buffer.room() == 0
         assert arena.stats.spilled_now > 0
         await until(lambda: arena.stats.spilled_now == 0)
         assert arena.stats.slabs_used == 4
