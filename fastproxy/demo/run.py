@@ -51,7 +51,7 @@ def run_demo(port: int | None = None, *, once: bool = False) -> int:
     try:
         _require_gunicorn()
         with _interruptible(), tempfile.TemporaryDirectory(prefix="fastproxy-demo-") as path:
-            _run(Home(Path(path), _choose_port(port)), once)
+            _run(Home(Path(path), choose_port(port)), once)
     except KeyboardInterrupt:
         print("\nfastproxy demo: ended, nothing is left behind")
     except DemoFailed as error:
@@ -77,17 +77,18 @@ def _run(home: Home, once: bool) -> None:
 
 
 def _start(children: Children, home: Home) -> None:
-    gunicorn = [
-        sys.executable,
-        "-m",
-        "gunicorn",
-        "--config=python:fastproxy.demo.gunicorn_settings",
-    ]
-    app = f"fastproxy.demo.monolith:make_app('{home.path}')"
-    children.start("gunicorn", [*gunicorn, f"--bind=unix:{home.app_socket}", app], home.app_log)
+    start_application(children, home)
     proxy = [sys.executable, "-m", "fastproxy", "serve", "--config", str(home.configuration)]
     children.start("fastproxy", proxy)
     visitor.await_page(home.port, children.check)
+
+
+def start_application(children: Children, home: Home) -> None:
+    """Start the application under gunicorn, on its socket in `home`."""
+    settings = "--config=python:fastproxy.demo.gunicorn_settings"
+    app = f"fastproxy.demo.monolith:make_app('{home.path}')"
+    command = [sys.executable, "-m", "gunicorn", settings, f"--bind=unix:{home.app_socket}", app]
+    children.start("gunicorn", command, home.app_log)
 
 
 def _require_gunicorn() -> None:
@@ -95,7 +96,7 @@ def _require_gunicorn() -> None:
         raise DemoFailed("gunicorn is missing; install it with: pip install 'fastproxy[demo]'")
 
 
-def _choose_port(wished: int | None) -> int:
+def choose_port(wished: int | None) -> int:
     """A port nobody listens on. Raises DemoFailed."""
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
