@@ -39,6 +39,7 @@ class Running:
     port: int
     loop: asyncio.AbstractEventLoop
     tasks: Tasks
+    context: FrontContext | None = None
     reports: list[Exchange] = field(default_factory=list)
     changed: threading.Condition = field(default_factory=threading.Condition)
 
@@ -56,6 +57,11 @@ class Running:
     def call(self, coroutine):
         """Run a coroutine on the loop and give its result."""
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(DEADLINE_S)
+
+    def unsent_bytes(self) -> int:
+        """What lies in the write buffers of all connections. Call it on the loop."""
+        assert self.context is not None
+        return sum(connection._link.unsent for connection in self.context.connections)
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), DEADLINE_S)
@@ -103,6 +109,7 @@ def served(
         context = FrontContext(
             chosen, reactor, RequestHeadParser(), running, _serving(handler), networks
         )
+        running.context = context
         front = FrontServer(context, lambda exchange: False)
         if hasattr(handler, "start"):
             await handler.start()
