@@ -16,12 +16,12 @@ from fastproxy.memory.arena import Arena
 from fastproxy.memory.upload_buffer import UploadBuffer
 from fastproxy.message import ResponseHead
 from fastproxy.storage.contract import StoreNeeds
-from fastproxy.uploads.live import PIECE_BYTES, PIECES
 
 _ENDLESS: Final = 1 << 60
-# A request is one part: nothing of it can leave before all of it is here.
+# One part, which the memory's policy may spill but not cut: a request leaves when all of it is in,
+# an answer is cut by us when the client takes bytes again.
 _WHOLE: Final = StoreNeeds(min_part=1, part_size=_ENDLESS, max_part=_ENDLESS, max_parts=1)
-# It cannot leave early as an upload's part can; so it must not keep memory from others for ever.
+# It cannot leave early as an upload's part can, so it must not keep memory from others for ever.
 _MEMORY_WAIT_S: Final = 60.0
 
 
@@ -263,7 +263,7 @@ class BufferedAnswer:
         if self._buffer is None:
             self._exchange.flush()
             self._buffer = self._arena.open(
-                PIECES, lambda number: PIECE_BYTES, lambda: None, self._has_room
+                _WHOLE, lambda number: _ENDLESS, lambda: None, self._has_room
             )
             self._task = asyncio.get_running_loop().create_task(self._drain(self._buffer))
         for at, piece in enumerate(pieces):
