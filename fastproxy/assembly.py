@@ -1,7 +1,7 @@
 """Routes of the configuration to handlers, and what those need: stores, memory, secrets."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fastproxy.claims import Signer
@@ -29,7 +29,6 @@ from fastproxy.handlers.shield import Shield, ShieldSettings
 from fastproxy.handlers.static_files import make_static
 from fastproxy.handlers.upload_body import UploadKit
 from fastproxy.memory.arena import Arena
-from fastproxy.observe.metrics import WorkerMetrics
 from fastproxy.observe.upload_metrics import UploadMetrics
 from fastproxy.reactor import Reactor
 from fastproxy.storage.journal import Journal
@@ -60,7 +59,7 @@ class Stores:
         self.journal.close()
 
 
-def open_stores(config: Config, reactor: Reactor) -> Stores:
+def open_stores(config: Config, reactor: Reactor, metrics: UploadMetrics) -> Stores:
     """Blocking: local stores sweep their temporary files. Raises StorageFault, OwnFault."""
     journal = Journal(config.server.state_dir)
     shared = HttpClient(reactor, _store_limits(64), tls_context())
@@ -72,7 +71,7 @@ def open_stores(config: Config, reactor: Reactor) -> Stores:
                 reactor, _store_limits(store.connections), tls_context(store.ca_file)
             )
             stores.clients.append(client)
-        stores.by_name[name] = open_store(name, store, client.request, journal)
+        stores.by_name[name] = open_store(name, store, client.request, journal, metrics.count_retry)
     return stores
 
 
@@ -119,13 +118,13 @@ class Handlers:
         targets: dict[str, Target],
         stores: Stores,
         arena: Arena | None,
-        metrics: WorkerMetrics,
+        metrics: UploadMetrics,
     ) -> None:
         self._config = config
         self._targets = targets
         self._stores = stores
         self._arena = arena
-        self._upload_metrics = UploadMetrics(metrics)
+        self._upload_metrics = metrics
         self._signer = self._make_signer()
         self.tasks = Tasks()
         self.applications: list[AsgiApplication] = []
@@ -194,8 +193,3 @@ class Handlers:
         application = AsgiApplication(route, self.tasks)
         self.applications.append(application)
         return application
-
-
-def pools(targets: Iterable[Target]) -> list[Pool]:
-    """Their pools."""
-    return [target.pool for target in targets]

@@ -125,8 +125,8 @@ METRICS: tuple[Metric, ...] = (
     _counter("fastproxy_upload_bytes_total", "Body bytes of uploads received."),
     _counter(
         "fastproxy_upload_parts_total",
-        "Attempts to store a part of a multipart upload.",
-        Label("result", ("stored", "retried", "failed")),
+        "Parts of finished uploads in their store, and requests to stores that were repeated.",
+        Label("result", ("stored", "retried")),
     ),
     _counter("fastproxy_orphans_aborted_total", "Multipart uploads of a former life aborted."),
     _gauge("fastproxy_slabs", "Pieces of upload memory.", Label("state", ("free", "used"))),

@@ -13,6 +13,10 @@ class UploadMetrics:
         self._bytes = metrics.cell("fastproxy_upload_bytes_total")
         self._parts = metrics.family("fastproxy_upload_parts_total")
 
+    def count_retry(self) -> None:
+        """A request to a store is repeated."""
+        self._parts["retried"].add()
+
     def count_stored(self, size: int, parts: int) -> None:
         """An upload is in its store."""
         self._finished["stored"].add()

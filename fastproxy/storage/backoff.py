@@ -25,6 +25,7 @@ class RetryPolicy:
     base_s: float = 0.1
     cap_s: float = 10.0
     rand: Callable[[], float] = random.random  # in [0, 1)
+    on_retry: Callable[[], None] = lambda: None  # told before every attempt but the first
 
     def pauses(self) -> Iterator[float]:
         """One pause before every attempt but the first."""
@@ -49,6 +50,7 @@ async def persist(attempt: Callable[[], Awaitable[T]], policy: RetryPolicy) -> T
                         raise
                     last = fault
                 await asyncio.sleep(pause)
+                policy.on_retry()
             return await attempt()
     except TimeoutError:
         if not deadline.expired():

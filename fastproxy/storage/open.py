@@ -1,6 +1,6 @@
 """From configuration to stores, and the undoing of what an earlier process left."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from fastproxy.config import schema
 from fastproxy.errors import StoreUnavailable
@@ -18,14 +18,22 @@ PRESIGNED = ""  # the journal's name for stores that live for one request
 
 
 def open_store(
-    name: str, config: schema.AnyStore, call: HttpCall, journal: Journal
+    name: str,
+    config: schema.AnyStore,
+    call: HttpCall,
+    journal: Journal,
+    on_retry: Callable[[], None] = lambda: None,
 ) -> TrackedStore:
-    """A configured store. Blocking for a local one (sweeps). Raises StorageFault, OwnFault."""
+    """A configured store; `on_retry` hears of every repeated request.
+
+    Blocking for a local one (sweeps). Raises StorageFault, OwnFault.
+    """
     inner: Store
     if isinstance(config, schema.LocalStore):
         inner = LocalStore(config.path, config.fsync)
     else:
-        inner = S3Store(config, call)
+        policy = RetryPolicy(attempts=config.attempts, timeout_s=config.timeout, on_retry=on_retry)
+        inner = S3Store(config, call, policy)
     return TrackedStore(name, inner, journal)
 
 
