@@ -15,6 +15,7 @@ from fastproxy.front.server import FrontServer
 from fastproxy.gauges import Gauges
 from fastproxy.handlers.upload_body import Upload
 from fastproxy.message import Headers
+from fastproxy.observe.upload_metrics import UploadMetrics
 from fastproxy.reactor import Reactor
 from fastproxy.reporting import Reports
 from fastproxy.routes import RouteTable
@@ -36,13 +37,14 @@ class App:
         self._context = context
         loop = asyncio.get_running_loop()
         self._reactor = Reactor(loop, Scratch(), Deadlines(loop))
-        self._stores: Stores = open_stores(config, self._reactor)
+        metrics = UploadMetrics(context.metrics)
+        self._stores: Stores = open_stores(config, self._reactor, metrics)
         self._arena = make_arena(config, loop)
         self._targets = {
             name: make_target(name, backend, self._reactor)
             for name, backend in config.backend.items()
         }
-        self._handlers = Handlers(config, self._targets, self._stores, self._arena, context.metrics)
+        self._handlers = Handlers(config, self._targets, self._stores, self._arena, metrics)
         self._table = RouteTable(config.route)
         self._front_context = self._make_front_context()
         self._front = FrontServer(self._front_context, _is_upload)
