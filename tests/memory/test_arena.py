@@ -327,7 +327,10 @@ def test_the_reserve_is_lent_to_nobody() -> None:
         first, second = Socket(), Socket()
         older, younger = first.open(arena, needs()), second.open(arena, needs())
         assert younger.feed(bytes(7 * SLAB)) == 6 * SLAB  # it is cut then: 6 slabs are a part
+        assert younger.parts_waiting == 1
+        assert arena._policy.owner is younger.account
         assert older.feed(bytes(SLAB)) == 0
+        assert arena._policy.owner is older.account  # the younger had taken nothing of it
         assert arena.stats.slabs_free == 4
         await asyncio.wait_for(first.may_read.wait(), 20)  # the reserve is the oldest's
         assert older.feed(bytes(9 * SLAB)) == 4 * SLAB
@@ -518,6 +521,33 @@ def test_an_upload_goes_on_receiving_while_it_is_spilled() -> None:
         del views
         await threads.close(arena)
         assert arena.stats.slabs_used == 0
+
+    run(test)
+
+
+def test_an_owner_that_hoped_for_a_spill_is_cut_when_that_fails() -> None:
+    async def test() -> None:
+        threads = HeldBack()
+        arena = Arena(
+            memory(10, blocks=100),
+            reserve_bytes=4 * SLAB,
+            executor=threads,
+            spill_file=BrokenDisk(),
+        )
+        arena._spill._blocks.limit = 0  # the disk was full a moment ago
+        for _ in range(2):
+            hog = Socket().open(arena, needs())
+            assert hog.feed(bytes(3 * SLAB)) == 3 * SLAB
+        owner = Socket().open(arena, needs())
+        assert owner.room() == 0
+        assert owner.feed(bytes(4 * SLAB)) == 4 * SLAB
+        arena._spill._restored()
+        assert owner.room() == 0
+        assert threads.jobs
+        assert owner.parts_waiting == 0
+        threads.work()
+        await until(lambda: owner.parts_waiting == 1)
+        await threads.close(arena)
 
     run(test)
 
