@@ -4,7 +4,7 @@ A script is a function that gets a `Peer` and talks to it, one thread a connecti
 
     def script(peer: Peer) -> None:
         while request := peer.request():
-            peer.send(ok(request.body))
+            peer.send(response(request.body))
 
     with origin(script) as backend: ...   # backend.address is for the configuration
 """
