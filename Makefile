@@ -1,7 +1,9 @@
 # Verbs for people who like make; the work is in scripts/.
 PYTHON = .venv/bin/python
-.PHONY: build demo test lint bench asan docs-check clean
+.PHONY: help build demo test lint bench asan docs-check clean
 
+help:        ## these lines
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1	/p' Makefile | expand -t 12
 build:       ## .venv, the extension in place, everything the tests need
 	scripts/setup test
 	$(PYTHON) setup.py --quiet build_ext --inplace

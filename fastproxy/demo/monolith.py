@@ -22,7 +22,6 @@ from wsgiref.types import FileWrapper, StartResponse, WSGIEnvironment
 from fastproxy.demo.verification import ReplayFolder, Untrusted, verify, verify_body
 
 PERMISSION: Final = "application/vnd.fastproxy.authorize+json"
-REPORT: Final = "application/vnd.fastproxy.upload+json"
 MAX_UPLOAD: Final = 10 << 30
 _UPLOAD_PATH = re.compile(
     r"(?P<path>/uploads/(?P<name>\w[\w.-]{0,99}))(?P<asks>/authorize)?", re.ASCII
