@@ -419,6 +419,7 @@ async def lifespan(app):
 
 
 async def greet(request):
+    assert not hasattr(request.state, "mine")
     request.state.mine = 1  # of this request alone
     return starlette.responses.PlainTextResponse(request.state.greeting)
 

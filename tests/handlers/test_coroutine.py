@@ -90,6 +90,21 @@ def test_the_client_is_paused_at_the_high_water_mark_and_read_again_once_it_was_
     asyncio.run(play())
 
 
+def test_the_client_goes_on_sending_while_the_handler_is_busy_with_what_it_took():
+    async def play():
+        async def work(dialogue):
+            await dialogue.body.read()
+            await asyncio.Event().wait()
+
+        scene = Scene(work, method=b"PUT", length=HIGH_WATER + 1)
+        scene.dialogue.body_data([memoryview(bytes(HIGH_WATER))])
+        assert not scene.client.reads_body
+        await scene.until(lambda: scene.client.reads_body)
+        await scene.tasks.stop()
+
+    asyncio.run(play())
+
+
 def test_what_is_buffered_is_a_copy():
     async def play():
         taken = []
