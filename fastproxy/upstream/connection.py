@@ -189,7 +189,8 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         # uvloop's transports are registered with no abstract class
         self._transport = cast("asyncio.Transport", transport)
         # Zero: be told as soon as one byte had to wait, for then the scratch must be left to it.
-        self._transport.set_write_buffer_limits(high=0)
+        # uvloop's TLS takes "from 0 bytes on" literally, and would pause a connection for ever.
+        self._transport.set_write_buffer_limits(high=1 if self._copies else 0, low=0)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """See asyncio."""
