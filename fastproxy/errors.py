@@ -231,6 +231,14 @@ class ShuttingDown(OwnFault):
     retry = Retry.SAFE
 
 
+class TooManyConnections(OwnFault):
+    """This worker has as many clients as it is configured for."""
+
+    kind = "too-many-connections"
+    status = 503
+    retry = Retry.SAFE
+
+
 class MemoryShort(OwnFault):
     """Both the memory and the disk budget are full and the queue for them is, too."""
 

@@ -17,7 +17,7 @@ from enum import Enum
 from typing import Final, cast
 
 from fastproxy.deadlines import NEVER
-from fastproxy.errors import BadBody, ClientGone, FastproxyError, ShuttingDown
+from fastproxy.errors import BadBody, ClientGone, FastproxyError, TooManyConnections
 from fastproxy.exchange import DirectSink, Exchange, Piece
 from fastproxy.front.context import FrontContext
 from fastproxy.front.heads import skip_blank_lines, split_head
@@ -74,7 +74,7 @@ class ClientConnection(ConnectionLife, asyncio.BufferedProtocol):
         if context.add(self):
             self._wait_until(context.limits.header_timeout)
         else:
-            self._refuse(ShuttingDown("too many connections"))
+            self._refuse(TooManyConnections(f"{context.limits.connections} allowed"))
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """See asyncio."""
