@@ -338,6 +338,9 @@ class Exchange:
         if self.stage is Stage.OVER:
             return
         self.fault = self.fault or fault
+        if self._held:  # nothing of the response was sent yet
+            self._held = b""
+            self._stage = Stage.PENDING
         if self.stage is Stage.STARTED or fault.status is None:
             self.cut()
             return

@@ -173,7 +173,7 @@ def rst_when_idle(peer: Peer) -> None:
 def rst_after_a_second_head(peer: Peer) -> None:
     if peer.request() is not None:
         peer.send(response(b"ok"))
-        peer.read_some(1)
+        peer.read_some()
         peer.reset()
 
 
