@@ -168,7 +168,7 @@ class Upload:
         self, store: Store, key: str, permission: Permission, question: Question
     ) -> tuple[Stored, StoredUpload]:
         started = time.monotonic()
-        transfer = self._begin(store, key, permission, question)
+        transfer = await self._begin(store, key, permission, question)
         route, exchange = self._kit.route, self._exchange
         self._step = Step.RECEIVING
         exchange.direct = self
@@ -191,9 +191,23 @@ class Upload:
             round(time.monotonic() - started, 6),
         )
 
-    def _begin(
+    async def _begin(
         self, store: Store, key: str, permission: Permission, question: Question
     ) -> Transfer:
+        """Ours from here on: a multipart upload that the backend has begun."""
+        begun = None
+        if permission.presigned is not None and permission.presigned.part_urls:
+            begun = await store.begin(key)
+        try:
+            transfer = self._plan(store, key, permission, question)
+        except FastproxyError:
+            if begun is not None:
+                await begun.abort()
+            raise
+        transfer.begun = begun
+        return transfer
+
+    def _plan(self, store: Store, key: str, permission: Permission, question: Question) -> Transfer:
         kit, needs, length = self._kit, store.needs, question.length
         limits = [kit.route.max_size, needs.max_object]
         if permission.max_size is not None:

@@ -3,7 +3,8 @@
 Nothing is held but a window, so such a part cannot be sent a second time.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from fastproxy.errors import ClientGone, StorageFault
@@ -23,34 +24,39 @@ class NotRetained(StorageFault):
     status = 503
 
 
+@dataclass(slots=True, eq=False)
 class LivePart:
-    """A part of `size` bytes, the next ones of `buffer`. Satisfies PartBody, but only once."""
+    """A part of `size` bytes, the next ones of `buffer`. Satisfies PartBody, but only once.
 
-    def __init__(
-        self, buffer: UploadBuffer, digests: Digests, number: int, offset: int, size: int
-    ) -> None:
-        self._buffer = buffer
-        self._digests = digests
-        self._is_begun = False
-        self.number = number
-        self.offset = offset
-        self.size = size
+    `judge` is called when all is hashed and before the last bytes go out: what it raises leaves the
+    part incomplete, so that the store does not take it.
+    """
+
+    buffer: UploadBuffer
+    digests: Digests
+    number: int
+    offset: int
+    size: int
+    judge: Callable[[], None] | None = None
+    is_begun: bool = False
 
     async def chunks(self) -> AsyncIterator[Sequence[memoryview]]:
         """See PartBody. Raises NotRetained the second time, ClientGone if the stream ends early."""
-        if self._is_begun:
+        if self.is_begun:
             raise NotRetained(f"part {self.number} went out already")
-        self._is_begun = True
+        self.is_begun = True
         left = self.size
         while left:
-            piece = await self._buffer.next_part()
+            piece = await self.buffer.next_part()
             if piece is None:
                 raise ClientGone(f"{left} bytes missing")
             try:
-                await self._digests.update(piece)
+                await self.digests.update(piece)
+                left -= piece.size
+                if not left and self.judge is not None:
+                    self.judge()
                 async for run in piece.chunks():
                     yield run
-                left -= piece.size
             finally:
                 piece.release()
 

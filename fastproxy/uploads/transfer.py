@@ -5,6 +5,7 @@ Whatever ends a transfer early, also cancellation, aborts what the store holds o
 
 import asyncio
 from dataclasses import dataclass, field
+from functools import partial
 
 from fastproxy.errors import ClientGone, FastproxyError, StoreTimeout, TooSlow
 from fastproxy.memory.buffered_part import BufferedPart
@@ -17,7 +18,10 @@ from fastproxy.uploads.plan import PartSizes
 
 @dataclass(slots=True)
 class Transfer:
-    """What is to be done; `parts` counts those stored. `length` in bytes when it is known."""
+    """What is to be done; `parts` counts those stored. `length` in bytes when it is known.
+
+    `begun`: a multipart upload that exists already and must be completed or aborted.
+    """
 
     store: Store
     key: str
@@ -29,6 +33,7 @@ class Transfer:
     expected: dict[str, str] = field(default_factory=dict)
     parts: int = 0
     in_flight: int = 0
+    begun: PartUpload | None = None
 
     async def run(self, timeout_s: float) -> Stored:
         """Store the body as it arrives; returns when the store has confirmed it.
@@ -43,13 +48,22 @@ class Transfer:
             raise (StoreTimeout if self.in_flight else TooSlow)(detail) from None
 
     async def _run(self) -> Stored:
-        first = await self._next()
-        if first is None:
-            raise ClientGone("no body")
+        if self.begun is not None:
+            return await self._put_parts(self.begun)
+        first = await self._first()
         if first.is_last or (self.buffer.is_finished and not self.buffer.parts_waiting):
             self.digests.require(self.expected)
             return await self._put_whole(first)
-        return await self._put_parts(first)
+        return await self._put_parts(await self._begin(), first)
+
+    async def _begin(self) -> PartUpload:
+        return await self.store.begin(self.key, content_type=self.content_type, size=self.length)
+
+    async def _first(self) -> BufferedPart:
+        first = await self._next()
+        if first is None:
+            raise ClientGone("no body")
+        return first
 
     async def _next(self) -> BufferedPart | None:
         part = await self.buffer.next_part()
@@ -64,10 +78,9 @@ class Transfer:
         part.release()
         return stored
 
-    async def _put_parts(self, first: BufferedPart) -> Stored:
-        upload = await self.store.begin(self.key, content_type=self.content_type, size=self.length)
+    async def _put_parts(self, upload: PartUpload, first: BufferedPart | None = None) -> Stored:
         try:
-            await self._send_all(upload, first)
+            await self._send_all(upload, first or await self._first())
             self.digests.require(self.expected)
             self.in_flight = 1
             stored = await upload.complete(self.buffer.total)
@@ -122,13 +135,13 @@ class LiveTransfer(Transfer):
     async def _run(self) -> Stored:
         length = self.length or 0
         self.in_flight = 1
-        if length <= self.sizes(1):
-            whole = LivePart(self.buffer, self.digests, 1, 0, length)
+        if self.begun is None and length <= self.sizes(1):
+            judge = partial(self.digests.require, self.expected)
+            whole = LivePart(self.buffer, self.digests, 1, 0, length, judge)
             stored = await self.store.put(self.key, whole, content_type=self.content_type)
             self.parts = 1
-            self.digests.require(self.expected)
             return stored
-        upload = await self.store.begin(self.key, content_type=self.content_type, size=length)
+        upload = self.begun or await self._begin()
         try:
             await self._send_live(upload, length)
             self.digests.require(self.expected)
