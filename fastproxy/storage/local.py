@@ -88,7 +88,10 @@ class LocalStore:
         await asyncio.to_thread(self._folder.close)
 
     def _remove_own(self, left: Leftover) -> None:
-        stat = self._folder.stat(left.key)
+        try:
+            stat = self._folder.stat(left.key)
+        except StoreRefused:  # a key that was refused: nothing was ever written there
+            return
         if stat is None:
             return
         # not every file system has attributes; without one only a noted inode tells
