@@ -1,0 +1,371 @@
+"""A whole fastproxy, master and worker, for upload tests, and a look at what it leaves behind."""
+
+import base64
+import http.client
+import json
+import os
+import random
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Self
+
+from fastproxy.storage.journal import Entry, fold
+from tests.service.running import children
+from tests.support.monolith import Monolith
+from tests.support.waiting import eventually
+
+SECRET = b"a shared secret of 32 bytes long"
+REPOSITORY = Path(__file__).parents[2]
+MIB = 1 << 20
+_PATTERN = random.Random(7).randbytes(MIB + 7)  # no part size is a multiple: order shows
+
+
+def body_of(size: int) -> bytes:
+    """The first `size` bytes of a stream that does not repeat at any part's edge."""
+    return (_PATTERN * (size // len(_PATTERN) + 1))[:size]
+
+
+class Site:
+    """One configuration and its running master."""
+
+    def __init__(self, home: Path, backend: Monolith, **tables: Any) -> None:
+        home.mkdir(parents=True, exist_ok=True)
+        self.home = home
+        self.port = _free_port()
+        self.admin = _free_port()
+        self.access_log = home / "access.log"
+        self.error_log = home / "error.log"
+        self.local = home / "objects"
+        self.backend = backend
+        _directory(self.local)
+        write_private(home / "secret", base64.b64encode(SECRET).decode())
+        server = {
+            "listen": [f"127.0.0.1:{self.port}"],
+            "admin_listen": f"127.0.0.1:{self.admin}",
+            "state_dir": _directory(home / "state"),
+            **tables.pop("server", {}),
+        }
+        self.tables: dict[str, Any] = {
+            "server": server,
+            "auth": {"secret_file": str(home / "secret")},
+            "log": {"access": str(self.access_log), "error": str(self.error_log)},
+            "memory": {"spill_dir": _directory(home / "spill"), **tables.pop("memory", {})},
+            "limits": {"connections": 4096, **tables.pop("limits", {})},
+            "backend": {"default": {"address": backend.address, **tables.pop("to_backend", {})}},
+            **tables,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    # -- the process ---------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the master and wait until its workers are ready."""
+        config = self.home / "fastproxy.toml"
+        config.write_text(to_toml(self.tables))
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "fastproxy", "serve", "--config", str(config)], cwd=REPOSITORY
+        )
+        self.until_ready()
+
+    def until_ready(self) -> None:
+        def ready() -> bool:
+            assert self.process is not None
+            assert self.process.poll() is None, self.errors()
+            return self.metric('fastproxy_workers{state="ready"}') >= 1
+
+        eventually(ready, "ready", within=40)
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    @property
+    def workers(self) -> list[int]:
+        """Their pids."""
+        return children(self.pid)
+
+    def kill(self) -> None:
+        """SIGKILL to everything that is ours."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        for pid in (self.pid, *self.workers):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait(10)
+
+    # -- what it says --------------------------------------------------------------------------
+
+    def metrics(self) -> dict[str, float]:
+        """Every series by its name and labels."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/metrics", timeout=10) as got:
+            lines = got.read().decode().splitlines()
+        rows = (line.rpartition(" ") for line in lines if line and line[0] != "#")
+        return {name: float(value) for name, _, value in rows}
+
+    def metric(self, series: str) -> float:
+        return self.metrics().get(series, 0.0)
+
+    def errors(self) -> str:
+        return self.error_log.read_text() if self.error_log.exists() else ""
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The access log."""
+        with suppress(FileNotFoundError):
+            return [json.loads(line) for line in self.access_log.read_text().splitlines()]
+        return []
+
+    def line(self, path: str) -> dict[str, Any]:
+        """The one line about a path, once it is written."""
+        eventually(lambda: [one for one in self.lines() if one["path"] == path], f"line of {path}")
+        (found,) = [one for one in self.lines() if one["path"] == path]
+        return found
+
+    def logs_are_good(self) -> None:
+        """No secret in any log, and nothing that looks like a bug."""
+        access = self.access_log.read_text() if self.access_log.exists() else ""
+        for text in (self.errors(), access):
+            assert not SECRETS.search(text), SECRETS.search(text)
+        found = [sign for sign in SIGNS_OF_BUGS if sign in self.errors()]
+        assert not found, self.errors()
+
+    # -- what it holds -------------------------------------------------------------------------
+
+    def at_rest(self) -> None:
+        """Wait until no request runs and nothing is held; the counters balance."""
+        deadline = time.monotonic() + 10
+        while held := self._held():
+            assert time.monotonic() < deadline, held
+            time.sleep(0.02)
+
+    def _held(self) -> dict[str, float]:
+        """What is not zero although it should be."""
+        metrics = self.metrics()
+        finished = sum(v for k, v in metrics.items() if "uploads_finished_total" in k)
+        watched = {
+            "slabs": metrics['fastproxy_slabs{state="used"}'],
+            "spilled": metrics["fastproxy_spilled_bytes"],
+            "paused": metrics["fastproxy_paused_uploads"],
+            "requests": metrics["fastproxy_requests_in_flight"],
+            "uploads": metrics["fastproxy_uploads_started_total"] - finished,
+            "temporary files": float(len(self.unfinished())),
+            "journal": float(len(self.journal())),
+        }
+        return {name: value for name, value in watched.items() if value}
+
+    def unfinished(self) -> list[Path]:
+        """Temporary files of the local store, and named ones of the spill directory."""
+        temporary = (self.local / ".fastproxy-tmp").glob("*/*")
+        found = [*temporary, *(self.home / "spill").iterdir()]
+        return [path for path in found if path.name != "lock"]
+
+    def objects(self) -> list[str]:
+        """Keys of the local store."""
+        return sorted(
+            str(path.relative_to(self.local))
+            for path in self.local.rglob("*")
+            if path.is_file() and ".fastproxy-tmp" not in path.parts
+        )
+
+    def journal(self) -> list[Entry]:
+        """Entries of all journals that nobody ended."""
+        journals = (self.home / "state/journal").glob("*.jsonl")
+        return [entry for path in journals for entry in fold(path.read_bytes())]
+
+    # -- clients -------------------------------------------------------------------------------
+
+    def client(self) -> "Client":
+        return Client(self.port)
+
+    def put(self, path: str, body: bytes, **fields: str) -> "Response":
+        """One whole upload of known length."""
+        with self.client() as client:
+            client.head("PUT", path, {"Content-Length": str(len(body)), **fields})
+            client.send(body)
+            return client.response()
+
+
+class Response:
+    """A whole response."""
+
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self.status = response.status
+        self.reason = response.reason
+        self.headers = response.headers
+        self.body = response.read()
+
+    @property
+    def upload(self) -> dict[str, Any]:
+        """What `monolith.accept` sent back."""
+        assert self.status == 201, (self.status, self.body)
+        told: dict[str, Any] = json.loads(self.body)["upload"]
+        return told
+
+
+class Client:
+    """A connection driven byte by byte."""
+
+    def __init__(self, port: int) -> None:
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout=60)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.sock.close()
+
+    def head(self, method: str, path: str, fields: Mapping[str, str]) -> None:
+        lines = [f"{method} {path} HTTP/1.1", "Host: uploads.test"]
+        lines += [f"{name}: {value}" for name, value in fields.items()]
+        self.send("\r\n".join([*lines, "", ""]).encode("latin-1"))
+
+    def send(self, data: bytes) -> None:
+        self.sock.sendall(data)
+
+    def chunks(self, body: bytes, sizes: Iterable[int]) -> None:
+        """The body in chunks of these sizes, over and over, many to a write; then the end."""
+        view, framed = memoryview(body), bytearray()
+        while view:
+            for size in sizes:
+                piece, view = view[:size], view[size:]
+                if piece:
+                    framed += b"%x\r\n%b\r\n" % (len(piece), bytes(piece))
+            if len(framed) > 200_000:
+                self.send(bytes(framed))
+                framed.clear()
+        self.send(bytes(framed) + b"0\r\n\r\n")
+
+    def response(self, timeout: float = 60) -> Response:
+        self.sock.settimeout(timeout)
+        response = http.client.HTTPResponse(self.sock)
+        response.begin()
+        return Response(response)
+
+    def nothing_for(self, seconds: float) -> bool:
+        """Whether nothing comes for that long."""
+        self.sock.settimeout(seconds)
+        try:
+            return not self.sock.recv(1, socket.MSG_PEEK)
+        except TimeoutError:
+            return True
+
+    def reset(self) -> None:
+        """Leave with an RST."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
+
+class Bucket:
+    """An S3 bucket seen with boto3."""
+
+    def __init__(self, client: Any, name: str) -> None:
+        self.client = client
+        self.name = name
+        client.create_bucket(Bucket=name)
+
+    def read(self, key: str) -> bytes:
+        data: bytes = self.client.get_object(Bucket=self.name, Key=key)["Body"].read()
+        return data
+
+    def keys(self) -> list[str]:
+        listed = self.client.list_objects_v2(Bucket=self.name)
+        return [row["Key"] for row in listed.get("Contents", ())]
+
+    def unfinished(self) -> list[str]:
+        """Keys of multipart uploads nobody completed."""
+        listed = self.client.list_multipart_uploads(Bucket=self.name)
+        return [row["Key"] for row in listed.get("Uploads", ())]
+
+    def parts(self) -> int:
+        """Parts stored of all uploads that nobody completed."""
+        listed = self.client.list_multipart_uploads(Bucket=self.name).get("Uploads", ())
+        return sum(
+            len(
+                self.client.list_parts(
+                    Bucket=self.name, Key=row["Key"], UploadId=row["UploadId"]
+                ).get("Parts", ())
+            )
+            for row in listed
+        )
+
+    def without_unfinished(self) -> None:
+        """Wait until no multipart upload is listed."""
+        eventually(lambda: not self.unfinished(), "no unfinished upload", within=10)
+
+
+def s3_store(home: Path, endpoint: str, bucket: str, user: tuple[str, str], **more: Any) -> Any:
+    """The table of an S3 store. `user`: access and secret key."""
+    for name, value in zip(("access_key", "secret_key"), user, strict=True):
+        home.mkdir(parents=True, exist_ok=True)
+        write_private(home / name, value)
+    return {
+        "type": "s3",
+        "bucket": bucket,
+        "endpoint": endpoint,
+        "addressing": "path",
+        "access_key_file": str(home / "access_key"),
+        "secret_key_file": str(home / "secret_key"),
+        "part_size": "5MiB",
+        **more,
+    }
+
+
+def write_private(path: Path, text: str) -> None:
+    """Only for us to read, as a secret should be."""
+    path.touch(mode=0o600)
+    path.write_text(text)
+
+
+def to_toml(tables: Mapping[str, Any]) -> str:
+    """Tables, tables of tables, and arrays of tables; values as JSON writes them."""
+    lines: list[str] = []
+    for name, table in tables.items():
+        if isinstance(table, list):
+            for one in table:
+                lines += [f"[[{name}]]", *_values(one)]
+        elif all(isinstance(value, dict) for value in table.values()):
+            for inner, one in table.items():
+                lines += [f"[{name}.{inner}]", *_values(one)]
+        else:
+            lines += [f"[{name}]", *_values(table)]
+    return "\n".join(lines) + "\n"
+
+
+def _values(table: Mapping[str, Any]) -> Iterator[str]:
+    return (f"{name} = {json.dumps(value)}" for name, value in table.items())
+
+
+def _directory(path: Path) -> str:
+    path.mkdir(parents=True, exist_ok=True)
+    return str(path)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port: int = sock.getsockname()[1]
+        return port
+
+
+SECRETS = re.compile(r"eyJ[\w-]+\.|X-Amz-Signature=(?!\[)\w|X-Amz-Credential=(?!\[)\w|s3cr3t")
+SIGNS_OF_BUGS = ("Traceback", "bug in", "never retrieved", "never awaited", "Exception in")
+
+
+@contextmanager
+def running(site: Site) -> Iterator[Site]:
+    """Started, and killed when the block ends. No log may hold a secret."""
+    try:
+        site.start()
+        yield site
+        site.logs_are_good()
+    finally:
+        site.kill()
