@@ -1,5 +1,6 @@
 """Wait for a condition with a deadline; never sleep for luck."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -19,3 +20,10 @@ def eventually(get: Callable[[], T], what: str, *, within: float = 20.0) -> T:
             return result
         assert time.monotonic() < deadline, f"never: {what}"
         time.sleep(0.005)
+
+
+async def until(condition: Callable[[], object], *, within: float = 20.0) -> None:
+    """`eventually` for code on an event loop."""
+    async with asyncio.timeout(within):
+        while not condition():  # noqa: ASYNC110 - what is waited for sets no event
+            await asyncio.sleep(0.005)

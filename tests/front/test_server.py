@@ -1,0 +1,202 @@
+"""The front in this process: what connections leave in memory, and how it listens."""
+
+import asyncio
+import gc
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+
+import uvloop
+
+from fastproxy.config.schema import Limits
+from fastproxy.deadlines import Deadlines
+from fastproxy.exchange import Exchange
+from fastproxy.front.connection import ClientConnection
+from fastproxy.front.context import FrontContext
+from fastproxy.front.server import FrontServer
+from fastproxy.reactor import Reactor
+from fastproxy.wire.head import RequestHeadParser
+from fastproxy.wire.scratch import Scratch
+from tests.support.waiting import until
+
+_SACKED_AT = 8 + 5 * 4  # in struct tcp_info; of a listener: its backlog
+
+
+class Reports:
+    """Counts."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def report(self, exchange: Exchange) -> None:
+        self.count += 1
+
+
+def hello(exchange: Exchange) -> None:
+    exchange.answer(200, [], b"hello")
+
+
+def with_front(
+    use: Callable[[FrontContext, tuple[str, int], Reports], Awaitable[None]],
+    serve: Callable[[Exchange], None] = hello,
+    limits: Limits | None = None,
+    backlog: int = 100,
+) -> None:
+    """Run `use` with a front that listens."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        troubles: list[object] = []
+        loop.set_exception_handler(lambda _, context: troubles.append(context))
+        reactor = Reactor(loop, Scratch(), Deadlines(loop))
+        reports = Reports()
+        context = FrontContext(limits or Limits(), reactor, RequestHeadParser(), reports, serve)
+        server = FrontServer(context, lambda exchange: False)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.setblocking(False)
+            await server.start([listener], backlog)
+            reactor.deadlines.start()
+            await use(context, listener.getsockname(), reports)
+            server.cut()
+            reactor.deadlines.stop()
+            await asyncio.sleep(0.01)
+        assert troubles == []
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
+
+
+def living() -> int:
+    return sum(isinstance(thing, ClientConnection) for thing in gc.get_objects())
+
+
+def test_resets_leave_no_deadline_and_no_object() -> None:
+    async def use(context: FrontContext, address: tuple[str, int], reports: Reports) -> None:
+        def attack() -> None:
+            wire = [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", b"bad\r\n\r\n"]
+            for number in range(2000):
+                with socket.create_connection(address) as sock:
+                    linger = struct.pack("ii", 1, 0)
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                    sock.sendall(wire[number % 4])
+            with socket.create_connection(address) as sock:
+                sock.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+                assert sock.recv(1000).endswith(b"hello")
+
+        gc.collect()
+        gc.disable()
+        try:
+            await asyncio.to_thread(attack)
+            await until(lambda: not context.connections)
+            assert len(context.reactor.deadlines) == 0
+            await until(lambda: living() == 0)
+        finally:
+            gc.enable()
+
+    with_front(use)
+
+
+def test_an_idle_connection_is_small() -> None:
+    async def use(context: FrontContext, address: tuple[str, int], reports: Reports) -> None:
+        def connect() -> list[socket.socket]:
+            socks = [socket.create_connection(address) for _ in range(200)]
+            for sock in socks:
+                sock.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+                sock.recv(1000)
+            return socks
+
+        socks = await asyncio.to_thread(connect)
+        connection = next(iter(context.connections))
+        assert not hasattr(connection, "__dict__")
+        for sock in socks:
+            sock.close()
+        await until(lambda: not context.connections)
+        assert reports.count == 200
+
+    with_front(use)
+
+
+def test_the_backlog_of_the_listener_stays_what_it_was() -> None:
+    async def use(context: FrontContext, address: tuple[str, int], reports: Reports) -> None:
+        for listener in listeners_on(address):
+            info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+            (backlog,) = struct.unpack_from("I", info, _SACKED_AT)
+            assert backlog == 777
+
+    def listeners_on(address: tuple[str, int]) -> list[socket.socket]:
+        found = [
+            thing
+            for thing in gc.get_objects()
+            if isinstance(thing, socket.socket) and thing.fileno() >= 0
+        ]
+        return [sock for sock in found if sock.getsockname() == address]
+
+    with_front(use, backlog=777)
+
+
+def test_a_deep_pipeline_is_served_without_recursion() -> None:
+    async def use(context: FrontContext, address: tuple[str, int], reports: Reports) -> None:
+        def ask() -> None:
+            with socket.create_connection(address) as sock:
+                sock.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n" * 5000)
+                sock.shutdown(socket.SHUT_WR)
+                got = b""
+                while data := sock.recv(1 << 20):
+                    got += data
+            assert got.count(b"hello") == 5000
+
+        await asyncio.to_thread(ask)
+        assert reports.count == 5000
+
+    with_front(use)
+
+
+def test_draining_ends_idle_connections_and_finishes_the_others() -> None:
+    held: list[Exchange] = []
+
+    async def use(context: FrontContext, address: tuple[str, int], reports: Reports) -> None:
+        loop = asyncio.get_running_loop()
+        idle = await asyncio.to_thread(socket.create_connection, address)
+        busy = await asyncio.to_thread(socket.create_connection, address)
+        busy.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        await until(lambda: len(held) == 1 and len(context.connections) == 2)
+        server = FrontServer(context, lambda exchange: False)
+        drain = loop.create_task(server.drain(20, 20))
+        assert await asyncio.to_thread(idle.recv, 10) == b""
+        held[0].answer(200, [], b"done")
+        answer = await asyncio.to_thread(busy.recv, 1000)
+        assert b"Connection: close" in answer
+        assert answer.endswith(b"done")
+        assert await asyncio.to_thread(busy.recv, 10) == b""
+        await drain
+        idle.close()
+        busy.close()
+
+    with_front(use, held.append)
+
+
+def test_draining_waits_until_a_slow_reader_has_its_answer() -> None:
+    body = bytes(5 << 20)
+
+    async def use(context: FrontContext, address: tuple[str, int], reports: Reports) -> None:
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        await asyncio.to_thread(sock.connect, address)
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        await until(lambda: reports.count == 1)
+        server = FrontServer(context, lambda exchange: False)
+        drain = asyncio.get_running_loop().create_task(server.drain(20, 20))
+        await asyncio.sleep(0.1)
+        assert not drain.done()
+
+        def read_all() -> int:
+            size = 0
+            while data := sock.recv(1 << 20):
+                size += len(data)
+            return size
+
+        assert await asyncio.to_thread(read_all) > len(body)
+        await drain
+        sock.close()
+
+    with_front(use, lambda exchange: exchange.answer(200, [], body))

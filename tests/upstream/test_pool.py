@@ -1,0 +1,220 @@
+"""The pool by itself: who gets a connection, and what happens to those nobody wants."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import uvloop
+
+from fastproxy.deadlines import Deadlines
+from fastproxy.errors import BackendBusy, BackendFault, ConnectFailed
+from fastproxy.message import ResponseHead
+from fastproxy.reactor import Reactor
+from fastproxy.upstream.connection import UpstreamConnection
+from fastproxy.upstream.origin import parse_origin
+from fastproxy.upstream.pool import Pool, PoolLimits
+from fastproxy.wire.scratch import Scratch
+from tests.support.origin import Peer, origin, response, unused_port
+from tests.support.waiting import until
+
+
+@dataclass(eq=False)
+class Taker:
+    """Taker and Receiver in one: asks, and remembers what came."""
+
+    got: list[UpstreamConnection] = field(default_factory=list)
+    faults: list[BackendFault] = field(default_factory=list)
+    body: bytes = b""
+    is_done: bool = False
+
+    def connected(self, connection: UpstreamConnection) -> None:
+        self.got.append(connection)
+
+    def connect_failed(self, fault: BackendFault) -> None:
+        self.faults.append(fault)
+
+    def ask(self) -> None:
+        connection = self.got[-1]
+        connection.begin(self, b"GET", 10)
+        connection.send([b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"])
+        connection.is_request_sent = True
+
+    def response_head(self, head: ResponseHead) -> None:
+        pass
+
+    def response_data(self, pieces: list[memoryview]) -> None:
+        self.body += b"".join(pieces)
+
+    def response_flush(self) -> None:
+        pass
+
+    def response_end(self) -> None:
+        self.is_done = True
+
+    def response_failed(self, fault: BackendFault) -> None:
+        self.faults.append(fault)
+
+    def backend_blocked(self) -> None:
+        pass
+
+    def backend_writable(self) -> None:
+        pass
+
+
+def with_pool(
+    use: Callable[[Pool], Awaitable[None]], address: str, limits: PoolLimits | None = None
+) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        reactor = Reactor(loop, Scratch(), Deadlines(loop))
+        reactor.deadlines.start()
+        pool = Pool(parse_origin(address), limits or PoolLimits(), reactor)
+        await use(pool)
+        pool.close()
+        await until(lambda: pool.open_count == 0)
+        reactor.deadlines.stop()
+        assert len(reactor.deadlines) == 0
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
+
+
+def hello(peer: Peer) -> None:
+    while peer.request() is not None:
+        peer.send(response(b"hello"))
+
+
+async def exchange(pool: Pool, taker: Taker, *, fresh: bool = False) -> None:
+    pool.acquire(taker, fresh=fresh)
+    await until(lambda: taker.got)
+    taker.ask()
+    await until(lambda: taker.is_done)
+
+
+def test_the_most_recently_used_connection_is_used_next() -> None:
+    async def use(pool: Pool) -> None:
+        first, second, third = Taker(), Taker(), Taker()
+        for taker in (first, second):
+            pool.acquire(taker)
+            await until(lambda taker=taker: taker.got)
+        first.ask()
+        await until(lambda: first.is_done)
+        second.ask()
+        await until(lambda: second.is_done)
+        assert pool.idle_count == 2
+        pool.acquire(third)
+        assert third.got == second.got
+        third.got[0].abort()
+
+    with origin(hello) as backend:
+        with_pool(use, backend.address)
+        assert [peer.requests[0].target for peer in backend.peers] == [b"/", b"/"]
+
+
+def test_a_retry_gets_a_fresh_connection() -> None:
+    async def use(pool: Pool) -> None:
+        await exchange(pool, Taker())
+        await exchange(pool, Taker(), fresh=True)
+
+    with origin(hello) as backend:
+        with_pool(use, backend.address)
+        assert backend.connections == 2
+
+
+def test_a_connection_nobody_waits_for_any_more_serves_the_next() -> None:
+    async def use(pool: Pool) -> None:
+        gone, next_one = Taker(), Taker()
+        pool.acquire(gone)
+        pool.cancel(gone)
+        await until(lambda: pool.idle_count == 1)
+        await exchange(pool, next_one)
+        assert gone.got == []
+        assert next_one.body == b"hello"
+
+    with origin(hello) as backend:
+        with_pool(use, backend.address)
+        assert backend.connections == 1
+
+
+def test_a_connection_that_never_served_anybody_does_not_stay_for_ever() -> None:
+    async def use(pool: Pool) -> None:
+        gone = Taker()
+        pool.acquire(gone)
+        pool.cancel(gone)
+        await until(lambda: pool.idle_count == 1)
+        await until(lambda: pool.open_count == 0)
+
+    with origin(hello) as backend:
+        with_pool(use, backend.address, PoolLimits(idle_timeout_s=0.3))
+
+
+def test_those_who_wait_are_served_in_order_by_one_connection() -> None:
+    async def use(pool: Pool) -> None:
+        takers = [Taker() for _ in range(4)]
+        for taker in takers:
+            pool.acquire(taker)
+        late = Taker()
+        pool.acquire(late)
+        assert isinstance(late.faults[0], BackendBusy)
+        for number, taker in enumerate(takers):
+            await until(lambda taker=taker: taker.got)
+            assert not any(other.got for other in takers[number + 1 :])
+            taker.ask()
+            await until(lambda taker=taker: taker.is_done)
+
+    with origin(hello) as backend:
+        with_pool(use, backend.address, PoolLimits(max_connections=1, queue=3))
+        assert backend.connections == 1
+
+
+def test_when_connecting_fails_the_next_in_line_tries() -> None:
+    async def use(pool: Pool) -> None:
+        takers = [Taker() for _ in range(5)]
+        for taker in takers:
+            pool.acquire(taker)
+        await until(lambda: all(taker.faults for taker in takers))
+        assert all(isinstance(taker.faults[0], ConnectFailed) for taker in takers)
+
+    with_pool(use, f"http://127.0.0.1:{unused_port()}", PoolLimits(max_connections=1))
+
+
+def test_waiting_ends_in_time() -> None:
+    async def use(pool: Pool) -> None:
+        holder, waiter = Taker(), Taker()
+        pool.acquire(holder)
+        pool.acquire(waiter)
+        await until(lambda: waiter.faults)
+        assert isinstance(waiter.faults[0], BackendBusy)
+        holder.got[0].abort()
+
+    with origin(hello) as backend:
+        with_pool(use, backend.address, PoolLimits(max_connections=1, queue_timeout_s=0.3))
+
+
+def test_an_idle_connection_that_the_backend_closes_is_dropped_at_once() -> None:
+    async def use(pool: Pool) -> None:
+        await exchange(pool, Taker())
+        await until(lambda: pool.open_count == 0)
+        assert pool.idle_count == 0
+
+    def once(peer: Peer) -> None:
+        peer.request()
+        peer.send(response(b"x"))
+
+    with origin(once) as backend:
+        with_pool(use, backend.address)
+
+
+def test_no_more_than_max_idle_are_kept() -> None:
+    async def use(pool: Pool) -> None:
+        takers = [Taker() for _ in range(5)]
+        for taker in takers:
+            pool.acquire(taker)
+        await until(lambda: all(taker.got for taker in takers))
+        for taker in takers:
+            taker.ask()
+        await until(lambda: all(taker.is_done for taker in takers))
+        assert (pool.idle_count, pool.open_count) == (2, 2)
+
+    with origin(hello) as backend:
+        with_pool(use, backend.address, PoolLimits(max_idle=2))
