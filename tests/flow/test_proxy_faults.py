@@ -4,6 +4,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,10 @@ def last_end(running: Proxy) -> tuple[str, str, int]:
     """Of the only request."""
     (line,) = running.logged(1)
     return line["end"], line["error_kind"], line["status"]
+
+
+def in_flight(running: Proxy, count: int) -> bool:
+    return running.metric("fastproxy_requests_in_flight") == count
 
 
 # -- the backend -------------------------------------------------------------------------------
@@ -189,9 +194,7 @@ def test_requests_wait_for_a_connection_and_then_get_503() -> None:
         clients = [running.client() for _ in range(3)]
         for number, client in enumerate(clients):
             client.send(GET)
-            eventually(
-                lambda n=number: running.metric("fastproxy_requests_in_flight") == n + 1, "served"
-            )
+            eventually(partial(in_flight, running, number + 1), "served")
         refused = running.get()
         assert (refused.status, refused.header(b"retry-after")) == (503, b"5")
         go.set()

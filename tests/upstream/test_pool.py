@@ -27,6 +27,12 @@ class Taker:
     body: bytes = b""
     is_done: bool = False
 
+    def has_connection(self) -> bool:
+        return bool(self.got)
+
+    def is_answered(self) -> bool:
+        return self.is_done
+
     def connected(self, connection: UpstreamConnection) -> None:
         self.got.append(connection)
 
@@ -96,7 +102,7 @@ def test_the_most_recently_used_connection_is_used_next() -> None:
         first, second, third = Taker(), Taker(), Taker()
         for taker in (first, second):
             pool.acquire(taker)
-            await until(lambda taker=taker: taker.got)
+            await until(taker.has_connection)
         first.ask()
         await until(lambda: first.is_done)
         second.ask()
@@ -157,10 +163,10 @@ def test_those_who_wait_are_served_in_order_by_one_connection() -> None:
         pool.acquire(late)
         assert isinstance(late.faults[0], BackendBusy)
         for number, taker in enumerate(takers):
-            await until(lambda taker=taker: taker.got)
+            await until(taker.has_connection)
             assert not any(other.got for other in takers[number + 1 :])
             taker.ask()
-            await until(lambda taker=taker: taker.is_done)
+            await until(taker.is_answered)
 
     with origin(hello) as backend:
         with_pool(use, backend.address, PoolLimits(max_connections=1, queue=3))
