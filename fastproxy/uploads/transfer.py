@@ -7,7 +7,8 @@ import asyncio
 from dataclasses import dataclass, field
 from functools import partial
 
-from fastproxy.errors import ClientGone, FastproxyError, StoreTimeout, TooSlow
+from fastproxy.errors import ClientGone, FastproxyError, MemoryShort, StoreTimeout, TooSlow
+from fastproxy.memory.account import Standing
 from fastproxy.memory.buffered_part import BufferedPart
 from fastproxy.memory.upload_buffer import UploadBuffer
 from fastproxy.storage.contract import PartUpload, Store, Stored
@@ -32,20 +33,27 @@ class Transfer:
     concurrency: int = 4
     expected: dict[str, str] = field(default_factory=dict)
     parts: int = 0
-    in_flight: int = 0
     begun: PartUpload | None = None
 
     async def run(self, timeout_s: float) -> Stored:
         """Store the body as it arrives; returns when the store has confirmed it.
 
-        Raises StorageFault, StoreTimeout or TooSlow at the deadline, DigestMismatch, ClientGone.
+        Raises StorageFault, DigestMismatch, ClientGone; at the deadline StoreTimeout, TooSlow or
+        MemoryShort: whom the upload was waiting for.
         """
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._run()
         except TimeoutError:
-            detail = f"not stored within {timeout_s:g} s"
-            raise (StoreTimeout if self.in_flight else TooSlow)(detail) from None
+            raise self._late(f"not stored within {timeout_s:g} s") from None
+
+    def _late(self, detail: str) -> FastproxyError:
+        buffer, standing = self.buffer, self.buffer.account.standing
+        if standing is Standing.QUEUED:
+            return MemoryShort(detail)
+        if buffer.is_finished or buffer.parts_waiting or standing is Standing.HELD:
+            return StoreTimeout(detail)
+        return TooSlow(detail)
 
     async def _run(self) -> Stored:
         if self.begun is not None:
@@ -72,9 +80,8 @@ class Transfer:
         return part
 
     async def _put_whole(self, part: BufferedPart) -> Stored:
-        self.in_flight = 1
         stored = await self.store.put(self.key, part, content_type=self.content_type)
-        self.in_flight, self.parts = 0, 1
+        self.parts = 1
         part.release()
         return stored
 
@@ -82,13 +89,10 @@ class Transfer:
         try:
             await self._send_all(upload, first or await self._first())
             self.digests.require(self.expected)
-            self.in_flight = 1
-            stored = await upload.complete(self.buffer.total)
-            self.in_flight = 0
+            return await upload.complete(self.buffer.total)
         except BaseException:
             await upload.abort()
             raise
-        return stored
 
     async def _send_all(self, upload: PartUpload, first: BufferedPart) -> None:
         gate = asyncio.Semaphore(self.concurrency)
@@ -103,11 +107,9 @@ class Transfer:
             raise _first_fault(failures) from None
 
     async def _send(self, upload: PartUpload, part: BufferedPart, gate: asyncio.Semaphore) -> None:
-        self.in_flight += 1
         try:
             await upload.put_part(part)
         finally:
-            self.in_flight -= 1
             part.release()
             gate.release()
         self.parts += 1
@@ -134,7 +136,6 @@ class LiveTransfer(Transfer):
 
     async def _run(self) -> Stored:
         length = self.length or 0
-        self.in_flight = 1
         if self.begun is None and length <= self.sizes(1):
             judge = partial(self.digests.require, self.expected)
             whole = LivePart(self.buffer, self.digests, 1, 0, length, judge)
