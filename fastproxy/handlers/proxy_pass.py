@@ -32,13 +32,17 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A request for the backend. `length` None: chunked; `has_body` False: neither."""
+    """A request for the backend. `length` None: chunked; `has_body` False: neither.
+
+    `is_precious`: it cannot be repeated, and must not be lost to a kept connection that just ends.
+    """
 
     method: bytes
     target: bytes
     lines: bytes  # all field lines but those of framing
     length: int | None = None
     has_body: bool = False
+    is_precious: bool = False
 
     def head(self) -> bytes:
         """The head as bytes."""
@@ -138,7 +142,8 @@ class Forwarding:
 
     def start(self) -> None:
         """Get a connection and send."""
-        self._target.pool.acquire(self, fresh=self._is_retry)
+        fresh = self._is_retry or self._outgoing.is_precious
+        self._target.pool.acquire(self, fresh=fresh)
 
     def cancel(self) -> None:
         """Nobody wants the answer any more."""

@@ -92,7 +92,12 @@ class Pool:
         return len(self._idle)
 
     def acquire(self, taker: Taker, *, fresh: bool = False) -> None:
-        """Get `taker` a connection, at once or later; `fresh`: not a pooled one (a retry)."""
+        """Get `taker` a connection, at once or later.
+
+        `fresh`: not a pooled one, which its peer may be about to close, but one in its place.
+        """
+        if self._idle and fresh:
+            self._idle[0].abort()
         if self._idle and not fresh:
             taker.connected(self._idle.pop())
         elif not self._limits.max_connections or self.open_count < self._limits.max_connections:
