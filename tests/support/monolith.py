@@ -24,12 +24,13 @@ class HangUp(Exception):
 
 @dataclass
 class Asked:
-    """One request as it came; `fields` in order, with their spelling."""
+    """One request as it came; `fields` in order, with their spelling. `nth` of its connection."""
 
     method: str
     target: str
     fields: list[tuple[str, str]]
     body: bytes
+    nth: int = 1
 
     def field(self, name: str) -> str | None:
         """The value of the only field of that name."""
@@ -97,9 +98,22 @@ class Monolith:
         self.authorize: Script = lambda asked: permit()
         self.report: Script = accept
         self._lock = threading.Lock()
-        self._socket = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self._listen(0)
         self.address = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _listen(self, port: int) -> None:
+        self._socket = socket.create_server(("127.0.0.1", port), backlog=1024)
+        threading.Thread(target=self._accept, args=(self._socket,), daemon=True).start()
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Nobody listens for a while; connections that exist go on."""
+        port = self._socket.getsockname()[1]
+        self.close()
+        try:
+            yield
+        finally:
+            self._listen(port)
 
     def claims(self, token: str, audience: str) -> dict[str, Any]:
         """A token's claims, verified as a backend would."""
@@ -138,16 +152,19 @@ class Monolith:
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
-    def _accept(self) -> None:
+    def _accept(self, listener: socket.socket) -> None:
         with suppress(OSError):
             while True:
-                sock, _ = self._socket.accept()
+                sock, _ = listener.accept()
                 threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
 
     def _serve(self, sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with sock, sock.makefile("rb") as stream, suppress(OSError, HangUp):
+            nth = 0
             while (asked := _read(stream)) is not None:
+                nth += 1
+                asked.nth = nth
                 with self._lock:
                     self.seen.append(asked)
                 said = self._script(asked)(asked)
