@@ -157,6 +157,12 @@ class BackendClosed(BackendFault):
     retry = Retry.IF_REUSED
 
 
+class StaleConnection(BackendClosed):
+    """A kept connection was dead before any of an answer came: the backend closed it meanwhile."""
+
+    kind = "stale-connection"
+
+
 class BadResponse(BackendFault):
     """The backend's answer breaks HTTP."""
 

@@ -6,6 +6,7 @@ from typing import Final
 from fastproxy import claims
 from fastproxy.claims import Signer
 from fastproxy.config.schema import UploadRoute
+from fastproxy.errors import StaleConnection
 from fastproxy.message import Headers
 from fastproxy.uploads.answer import CONTENT_TYPE, MAX_ANSWER_BYTES, Permission, read_permission
 from fastproxy.upstream.client import Answer, Call, perform
@@ -58,8 +59,21 @@ async def ask(
 ) -> Permission | Answer:
     """The permission, or the backend's refusal to be passed on unchanged.
 
+    Asking changes nothing at the backend, so a dead kept connection is no reason to give up; but
+    the second question is signed anew, for the backend may have seen the first one's nonce.
     Raises BackendFault, and BadAuthorizeAnswer for a permission that must not be followed.
     """
+    try:
+        answer = await perform(pool, _call(question, route, signer, timeout_s))
+    except StaleConnection:
+        answer = await perform(pool, _call(question, route, signer, timeout_s), fresh=True)
+    content_type = (answer.header(b"content-type") or b"").partition(b";")[0].strip().lower()
+    if answer.status != 200 or content_type != CONTENT_TYPE:
+        return answer
+    return read_permission(answer.body, route)
+
+
+def _call(question: Question, route: UploadRoute, signer: Signer, timeout_s: float) -> Call:
     token = signer.sign(
         claims.AUTHORIZE,
         question.method,
@@ -67,22 +81,13 @@ async def ask(
         length=question.length,
         content_type=question.content_type,
     )
-    call = Call(
+    fields = without_body_fields(question.headers)
+    return Call(
         question.method.decode("ascii"),
         authorize_target(question.target, route.authorize_suffix),
         question.host,
-        [
-            field
-            for field in without_body_fields(question.headers)
-            if field[0].lower() != b"accept-encoding"
-        ],
+        [field for field in fields if field[0].lower() != b"accept-encoding"],
         question.forwarded + claims.AUTHORIZE_HEADER + b": " + token + b"\r\n",
         timeout_s=timeout_s,
         max_answer=MAX_ANSWER_BYTES,
-        may_repeat=True,
     )
-    answer = await perform(pool, call)
-    content_type = (answer.header(b"content-type") or b"").partition(b";")[0].strip().lower()
-    if answer.status != 200 or content_type != CONTENT_TYPE:
-        return answer
-    return read_permission(answer.body, route)

@@ -12,7 +12,13 @@ from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from fastproxy.deadlines import NEVER
-from fastproxy.errors import BackendClosed, BackendFault, BackendTimeout, BadResponse
+from fastproxy.errors import (
+    BackendClosed,
+    BackendFault,
+    BackendTimeout,
+    BadResponse,
+    StaleConnection,
+)
 from fastproxy.message import Headers, ResponseHead
 from fastproxy.reactor import Reactor
 from fastproxy.upstream.connection import UpstreamConnection
@@ -74,18 +80,20 @@ class Call:
     may_repeat: bool = False
 
 
-async def perform(pool: Pool, call: Call) -> Answer:
-    """Send `call` over a connection of `pool`.
+async def perform(pool: Pool, call: Call, *, fresh: bool = False) -> Answer:
+    """Send `call` over a connection of `pool`; `fresh`: not a kept one.
 
-    Raises BackendFault: ConnectFailed, ConnectTimeout, BackendBusy, BackendClosed, BackendTimeout,
-    BadResponse (also for an answer over `max_answer` bytes).
+    Raises BackendFault: ConnectFailed, ConnectTimeout, BackendBusy, BackendClosed, StaleConnection,
+    BackendTimeout, BadResponse (also for an answer over `max_answer` bytes).
     """
     exchange = _Exchange(pool, call)
     try:
-        return await exchange.run(fresh=False)
-    except BackendClosed:
-        if not (call.may_repeat and exchange.was_stale):
+        return await exchange.run(fresh=fresh)
+    except BackendClosed as fault:
+        if not exchange.was_stale:
             raise
+        if not call.may_repeat:
+            raise StaleConnection(fault.detail) from None
     return await _Exchange(pool, call).run(fresh=True)
 
 

@@ -1,0 +1,88 @@
+"""Digests of parts in order are the digests of the whole, whatever the parts' sizes."""
+
+import asyncio
+import hashlib
+import zlib
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fastproxy.errors import DigestMismatch, OwnFault
+from fastproxy.uploads.digests import HEX_LENGTH, Digests, new_digest
+
+NAMES = ("md5", "sha1", "sha256", "sha512")
+
+
+class Piece:
+    """A part in runs of views."""
+
+    def __init__(self, *runs: bytes) -> None:
+        self.number, self.offset = 1, 0
+        self.size = sum(map(len, runs))
+        self._runs = runs
+
+    async def chunks(self) -> AsyncIterator[Sequence[memoryview]]:
+        for run in self._runs:
+            middle = len(run) // 2
+            yield [memoryview(run)[:middle], memoryview(run)[middle:]]
+
+
+def digest_of(pieces: list[Piece]) -> dict[str, str]:
+    """All digests of the pieces in order."""
+
+    async def run() -> dict[str, str]:
+        digests = Digests(NAMES)
+        for piece in pieces:
+            await digests.update(piece)
+        return digests.hex()
+
+    return asyncio.run(run())
+
+
+@given(st.lists(st.binary(max_size=300), max_size=5), st.integers(0, 200_000))
+@settings(max_examples=30, deadline=None)
+def test_any_parts_give_the_digests_of_the_whole(parts: list[bytes], large: int) -> None:
+    parts = [*parts, bytes(large)]
+    whole = b"".join(parts)
+    expected = {name: hashlib.new(name, whole).hexdigest() for name in NAMES}
+    assert digest_of([Piece(part) for part in parts]) == expected
+    assert digest_of([Piece(*parts)]) == expected
+
+
+def test_a_wrong_digest_is_the_clients_fault() -> None:
+    digests = Digests(("sha256",))
+    digests.require({"sha256": hashlib.sha256(b"").hexdigest()})
+    with pytest.raises(DigestMismatch) as caught:
+        digests.require({"sha256": "0" * 64})
+    assert caught.value.status == 422
+
+
+def test_no_digest_reads_nothing() -> None:
+    class Unread(Piece):
+        def chunks(self) -> AsyncIterator[Sequence[memoryview]]:
+            raise AssertionError("read for nothing")
+
+    asyncio.run(Digests(()).update(Unread(b"x")))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_lengths_are_those_of_the_digests(name: str) -> None:
+    assert len(new_digest(name).hexdigest()) == HEX_LENGTH[name]
+
+
+def test_a_crc_without_its_library_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "awscrt.checksums", None)
+    with pytest.raises(OwnFault, match="awscrt"):
+        new_digest("crc32c")
+
+
+def test_a_crc_is_written_in_all_its_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Checksums:
+        crc32c = staticmethod(lambda data, value: zlib.crc32(data, value) & 0xFFF)
+
+    monkeypatch.setitem(__import__("sys").modules, "awscrt.checksums", Checksums)
+    digest = new_digest("crc32c")
+    digest.update(memoryview(b"abc"))
+    assert digest.hexdigest() == f"{zlib.crc32(b'abc') & 0xFFF:08x}"

@@ -1,0 +1,153 @@
+"""Asking for permission: what the backend gets, and how its answer is taken."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import pytest
+import uvloop
+
+from fastproxy.claims import Signer
+from fastproxy.config.schema import UploadRoute
+from fastproxy.deadlines import Deadlines
+from fastproxy.errors import BackendClosed, BadResponse
+from fastproxy.reactor import Reactor
+from fastproxy.uploads.answer import Permission
+from fastproxy.uploads.permission import Question, ask, authorize_target
+from fastproxy.upstream.client import Answer, Call, perform
+from fastproxy.upstream.origin import parse_origin
+from fastproxy.upstream.pool import Pool, PoolLimits
+from fastproxy.wire.scratch import Scratch
+from tests.support.origin import Peer, origin, response
+
+T = TypeVar("T")
+QUESTION = Question(
+    b"POST",
+    b"/files/a%20b?x=1",
+    "/files/a b",
+    b"shop.example",
+    [
+        (b"Authorization", b"Bearer t"),
+        (b"Content-Type", b"image/png"),
+        (b"Content-Encoding", b"gzip"),
+        (b"Accept-Encoding", b"br"),
+        (b"X-HTTP-Method-Override", b"DELETE"),
+    ],
+    b"X-Request-Id: r1\r\n",
+    None,
+    "image/png",
+)
+PERMIT = response(b"{}", fields=b"Content-Type: application/vnd.fastproxy.authorize+json; v=1\r\n")
+
+
+def with_pool(address: str, work: Callable[[Pool], Awaitable[T]]) -> T:
+    """The result of `work` with a pool to `address`."""
+
+    async def run() -> T:
+        loop = asyncio.get_running_loop()
+        reactor = Reactor(loop, Scratch(), Deadlines(loop))
+        reactor.deadlines.start()
+        pool = Pool(parse_origin(address), PoolLimits(), reactor)
+        try:
+            return await work(pool)
+        finally:
+            pool.close()
+            reactor.deadlines.stop()
+
+    return uvloop.run(run())
+
+
+def asked(pool: Pool) -> Awaitable[Permission | Answer]:
+    """Ask once."""
+    return ask(QUESTION, UploadRoute(), pool, Signer(b"s" * 40, "fastproxy", 60), 10.0)
+
+
+@pytest.mark.parametrize(
+    ("target", "suffix", "expected"),
+    [
+        (b"/a", "/authorize", b"/a/authorize"),
+        (b"/a/", "/authorize", b"/a/authorize"),
+        (b"/a?b=/c", "/authorize", b"/a/authorize?b=/c"),
+        (b"/a%2Fb", "/may", b"/a%2Fb/may"),
+    ],
+)
+def test_the_suffix_stands_behind_the_path(target: bytes, suffix: str, expected: bytes) -> None:
+    assert authorize_target(target, suffix) == expected
+
+
+def test_the_backend_learns_who_asks_and_nothing_of_the_body() -> None:
+    with origin(lambda peer: peer.send(PERMIT) if peer.request() else None) as backend:
+        assert isinstance(with_pool(backend.address, asked), Permission)
+    request = backend.requests[0]
+    assert request.line == b"POST /files/a%20b/authorize?x=1 HTTP/1.1"
+    assert request.header(b"host") == b"shop.example"
+    assert request.header(b"authorization") == b"Bearer t"
+    assert request.header(b"x-request-id") == b"r1"
+    assert request.header(b"content-length") == b"0"
+    for name in (b"content-type", b"content-encoding", b"accept-encoding"):
+        assert request.header(name) is None
+    assert request.header(b"x-http-method-override") is None
+
+
+def test_a_second_question_is_signed_anew() -> None:
+    """A kept connection dies with the question on it; the backend may have seen its nonce."""
+
+    def script(peer: Peer) -> None:
+        while peer.request():
+            if peer.number == 0 and len(peer.requests) == 2:
+                peer.reset()
+                return
+            peer.send(PERMIT)
+
+    async def twice(pool: Pool) -> list[Permission | Answer]:
+        return [await asked(pool), await asked(pool)]
+
+    with origin(script) as backend:
+        answers = with_pool(backend.address, twice)
+    assert all(isinstance(answer, Permission) for answer in answers)
+    tokens = [request.header(b"fastproxy-authorize") for request in backend.requests]
+    assert len(tokens) == len(set(tokens)) == 3
+
+
+def test_a_fresh_connection_that_dies_is_not_tried_again() -> None:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.reset()
+
+    with origin(script) as backend, pytest.raises(BackendClosed):
+        with_pool(backend.address, asked)
+    assert len(backend.requests) == 1
+
+
+def test_any_other_answer_is_a_refusal() -> None:
+    other = response(b"no", status=b"401 Unauthorized", fields=b"WWW-Authenticate: Basic\r\n")
+    with origin(lambda peer: peer.send(other) if peer.request() else None) as backend:
+        answer = with_pool(backend.address, asked)
+    assert isinstance(answer, Answer)
+    assert (answer.status, answer.body) == (401, b"no")
+    assert answer.header(b"www-authenticate") == b"Basic"
+
+
+def test_an_enormous_answer_is_cut_off() -> None:
+    huge = response(bytes(200_000))
+    with (
+        origin(lambda peer: peer.send(huge) if peer.request() else None) as backend,
+        pytest.raises(BadResponse),
+    ):
+        with_pool(backend.address, asked)
+
+
+def test_a_call_that_may_be_repeated_is_repeated_by_itself() -> None:
+    def script(peer: Peer) -> None:
+        while peer.request():
+            if peer.number == 0 and len(peer.requests) == 2:
+                peer.reset()
+                return
+            peer.send(response(b"ok"))
+
+    async def twice(pool: Pool) -> list[bytes]:
+        call = Call("GET", b"/", b"h", may_repeat=True)
+        return [(await perform(pool, call)).body, (await perform(pool, call)).body]
+
+    with origin(script) as backend:
+        assert with_pool(backend.address, twice) == [b"ok", b"ok"]
