@@ -210,6 +210,9 @@ class Forwarding:
 
     def response_head(self, head: ResponseHead) -> None:
         """See Receiver."""
+        if head.is_private:
+            # A permission holds what opens a store: it must not reach a client.
+            raise BadResponse("an answer for fastproxy to a request of a client")
         if head.status == 101:
             self._switch(head)
         elif head.status < 200:

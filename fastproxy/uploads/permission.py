@@ -6,7 +6,7 @@ from typing import Final
 from fastproxy import claims
 from fastproxy.claims import Signer
 from fastproxy.config.schema import UploadRoute
-from fastproxy.errors import StaleConnection
+from fastproxy.errors import BadAuthorizeAnswer, StaleConnection
 from fastproxy.message import Headers
 from fastproxy.uploads.answer import CONTENT_TYPE, MAX_ANSWER_BYTES, Permission, read_permission
 from fastproxy.upstream.client import Answer, Call, perform
@@ -68,8 +68,10 @@ async def ask(
     except StaleConnection:
         answer = await perform(pool, _call(question, route, signer, timeout_s), fresh=True)
     content_type = (answer.header(b"content-type") or b"").partition(b";")[0].strip().lower()
-    if answer.status != 200 or content_type != CONTENT_TYPE:
+    if content_type != CONTENT_TYPE:
         return answer
+    if answer.status != 200:
+        raise BadAuthorizeAnswer(f"a permission with status {answer.status}")
     return read_permission(answer.body, route)
 
 

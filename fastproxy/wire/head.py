@@ -42,6 +42,7 @@ _NOT_NOMINABLE: Final = frozenset(
     {b"host", b"content-length", b"authorization", b"cookie", b"content-type", b"range", b"date"}
 )
 PRIVATE_PREFIX: Final = b"fastproxy-"
+PRIVATE_TYPE: Final = b"application/vnd.fastproxy."
 # Who a proxy in front says the client is; backends believe them, so only a trusted peer may.
 _CLAIM_PREFIX: Final = b"x-forwarded-"
 _CLAIMS: Final = frozenset(
@@ -325,6 +326,11 @@ def _take_response_upgrade(head: ResponseHead, value: bytes, _: list[bytes]) -> 
     head.upgrade = value
 
 
+def _take_content_type(head: ResponseHead, value: bytes, _: list[bytes]) -> None:
+    head.headers.append((b"Content-Type", value))
+    head.is_private = value.lower().startswith(PRIVATE_TYPE)
+
+
 def _take_keep_alive(head: ResponseHead, value: bytes, _: list[bytes]) -> None:
     timeout = _KEEP_ALIVE_TIMEOUT(value)
     head.keep_alive_timeout_s = float(timeout[1]) if timeout else None
@@ -336,4 +342,5 @@ _RESPONSE_FIELDS: Final = {
     b"connection": _take_response_connection,
     b"upgrade": _take_response_upgrade,
     b"keep-alive": _take_keep_alive,
+    b"content-type": _take_content_type,
 }

@@ -264,3 +264,17 @@ def test_a_request_in_single_bytes_is_the_same_request(plain: Plain) -> None:
             client.send(raw[at : at + 1])
         assert client.reply().body == b"abcde"
         assert client.get().status == 200
+
+
+def test_a_permission_never_reaches_a_client() -> None:
+    """A backend that takes a plain request for our question would hand out a store's signatures."""
+    secret = response(b'{"presigned": {}}', fields=_PERMISSION)
+    with (
+        origin(lambda peer: peer.send(secret) if peer.request() else None) as backend,
+        proxy(to_backend(backend.address)) as front,
+    ):
+        reply = front.get("/files/x/authorize")
+        assert (reply.status, reply.body) == (502, b"502 backend: bad-response\n")
+
+
+_PERMISSION = b"Content-Type: Application/vnd.fastproxy.authorize+json\r\n"

@@ -10,7 +10,7 @@ import uvloop
 from fastproxy.claims import Signer
 from fastproxy.config.schema import UploadRoute
 from fastproxy.deadlines import Deadlines
-from fastproxy.errors import BackendClosed, BadResponse
+from fastproxy.errors import BackendClosed, BadAuthorizeAnswer, BadResponse
 from fastproxy.reactor import Reactor
 from fastproxy.uploads.answer import Permission
 from fastproxy.uploads.permission import Question, ask, authorize_target
@@ -126,6 +126,15 @@ def test_any_other_answer_is_a_refusal() -> None:
     assert isinstance(answer, Answer)
     assert (answer.status, answer.body) == (401, b"no")
     assert answer.header(b"www-authenticate") == b"Basic"
+
+
+def test_a_permission_with_an_error_status_goes_nowhere() -> None:
+    bad = PERMIT.replace(b"200 OK", b"403 No")
+    with (
+        origin(lambda peer: peer.send(bad) if peer.request() else None) as backend,
+        pytest.raises(BadAuthorizeAnswer, match="403"),
+    ):
+        with_pool(backend.address, asked)
 
 
 def test_an_enormous_answer_is_cut_off() -> None:
