@@ -97,7 +97,11 @@ class App:
 
     async def drain(self, *, deadline_s: float, upload_deadline_s: float) -> None:
         """Stop accepting, finish what runs, close."""
+        until = self._reactor.loop.time() + upload_deadline_s
         await self._front.drain(deadline_s, upload_deadline_s)
+        # Uploads whose client left wait for their backend's answer to the report.
+        left_s = until - self._reactor.loop.time()
+        await self._handlers.uploads.stop(max(left_s, _HANDLER_GRACE_S))
         await self.stop()
 
     async def stop(self) -> None:
@@ -105,7 +109,10 @@ class App:
         self._front.cut()
         if self._recovery is not None:
             self._recovery.cancel()
-        await self._handlers.tasks.stop(_HANDLER_GRACE_S)
+        handlers = self._handlers
+        await asyncio.gather(
+            handlers.tasks.stop(_HANDLER_GRACE_S), handlers.uploads.stop(_HANDLER_GRACE_S)
+        )
         for application in self._handlers.applications:
             await application.stop()
         await self._stores.close()

@@ -127,6 +127,7 @@ class Handlers:
         self._upload_metrics = metrics
         self._signer = self._make_signer()
         self.tasks = Tasks()
+        self.uploads = Tasks()
         self.applications: list[AsgiApplication] = []
         self.by_index: list[Serve] = [self._make(route) for route in config.route]
 
@@ -185,7 +186,7 @@ class Handlers:
             signer,
             lambda target: open_presigned(target, stores.client.request, stores.journal),
             self._upload_metrics,
-            self.tasks,
+            self.uploads,
             may_stream=not route.retain and not checks,
         ).serve
 

@@ -29,9 +29,9 @@ class FrontServer:
         for listener in listeners:
             is_unix = listener.family == socket.AF_UNIX
             create = loop.create_unix_server if is_unix else loop.create_server
-            # A copy: the loop closes what it was given, and the listener outlives this worker.
+            # The loop closes it with the server: who still holds it keeps clients waiting in vain.
             server = await create(
-                lambda: ClientConnection(self._context), sock=listener.dup(), backlog=backlog
+                lambda: ClientConnection(self._context), sock=listener, backlog=backlog
             )
             self._servers.append(server)
 

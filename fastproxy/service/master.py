@@ -307,6 +307,8 @@ class Master:
         if self._phase in _ENDING:
             return
         self._phase = Phase.DRAINING
+        # Nobody will accept any more: clients must be refused, not kept waiting in the backlog.
+        self._listeners.keep([self._current.config.server.admin_listen])
         longest = max(g.drain_s for g in self._generations()) + SLACK_S
         log.info("draining", extra={"longest_s": longest})
         notify.stopping(longest)
