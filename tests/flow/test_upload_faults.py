@@ -230,7 +230,7 @@ def test_a_report_that_may_have_arrived_leaves_the_object_and_names_it(world: Wo
     gate.opened.set()
     world.site.at_rest()
     for key in keys:
-        assert key in world.bucket.keys()
+        assert world.bucket.read(key)
         assert key in world.site.errors()
 
 

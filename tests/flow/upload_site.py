@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from fastproxy.storage.journal import Entry, fold
-from tests.service.running import children
+from tests.service.running import children, is_alive
 from tests.support.monolith import Monolith
 from tests.support.waiting import eventually
 
@@ -91,14 +91,16 @@ class Site:
 
     @property
     def workers(self) -> list[int]:
-        """Their pids."""
-        return children(self.pid)
+        """Pids of those that were ready once and still live."""
+        lines = map(json.loads, self.errors().splitlines())
+        ready = [line["worker_pid"] for line in lines if line["msg"] == "worker is ready"]
+        return [pid for pid in ready if is_alive(pid)]
 
     def kill(self) -> None:
         """SIGKILL to everything that is ours."""
         if self.process is None or self.process.poll() is not None:
             return
-        for pid in (self.pid, *self.workers):
+        for pid in (self.pid, *children(self.pid)):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait(10)
