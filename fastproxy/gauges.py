@@ -26,7 +26,11 @@ class Gauges:
         self._backend = metrics.family("fastproxy_backend_connections")
         self._slabs = metrics.family("fastproxy_slabs")
         self._spilled = metrics.cell("fastproxy_spilled_bytes")
+        self._spilled_total = metrics.cell("fastproxy_spilled_bytes_total")
+        self._spilled_before = 0
         self._paused = metrics.cell("fastproxy_paused_uploads")
+        self._peak = metrics.cell("fastproxy_slabs_peak")
+        self._oldest = metrics.cell("fastproxy_oldest_paused_upload_seconds")
 
     def sample(self) -> None:
         """Set all gauges."""
@@ -43,4 +47,8 @@ class Gauges:
         self._slabs["free"].set(stats.slabs_free)
         self._slabs["used"].set(stats.slabs_used)
         self._spilled.set(stats.spilled_now)
+        self._spilled_total.add(stats.spilled_total - self._spilled_before)
+        self._spilled_before = stats.spilled_total
         self._paused.set(stats.paused)
+        self._peak.set(stats.slabs_peak)
+        self._oldest.set(stats.oldest_paused)

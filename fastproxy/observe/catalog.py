@@ -61,6 +61,7 @@ class Metric:
     labels: tuple[Label, ...] = ()
     buckets: tuple[float, ...] = ()
     sparse: bool = False
+    is_maximum: bool = False  # over workers; all else is a sum
 
     @property
     def width(self) -> int:
@@ -74,6 +75,10 @@ def _counter(name: str, text: str, *labels: Label, sparse: bool = False) -> Metr
 
 def _gauge(name: str, text: str, *labels: Label) -> Metric:
     return Metric(name, Kind.GAUGE, text, labels)
+
+
+def _maximum(name: str, text: str) -> Metric:
+    return Metric(name, Kind.GAUGE, text, is_maximum=True)
 
 
 def _histogram(name: str, text: str, buckets: tuple[float, ...], *labels: Label) -> Metric:
@@ -131,7 +136,13 @@ METRICS: tuple[Metric, ...] = (
     _counter("fastproxy_orphans_aborted_total", "Multipart uploads of a former life aborted."),
     _gauge("fastproxy_slabs", "Pieces of upload memory.", Label("state", ("free", "used"))),
     _gauge("fastproxy_spilled_bytes", "Upload bytes that wait on disk."),
+    _gauge("fastproxy_slabs_peak", "Most pieces of upload memory that each worker ever used."),
+    _counter("fastproxy_spilled_bytes_total", "Upload bytes ever written to the spill files."),
     _gauge("fastproxy_paused_uploads", "Uploads whose socket is not read for want of memory."),
+    _maximum(
+        "fastproxy_oldest_paused_upload_seconds",
+        "Age of the oldest upload that waits for memory, of all workers.",
+    ),
     _histogram(
         "fastproxy_loop_lag_seconds", "How late a worker's event loop runs a timer.", LAG_BUCKETS
     ),

@@ -1,6 +1,7 @@
 """Boards as text: Prometheus' exposition format 0.0.4."""
 
 import itertools
+import operator
 from collections.abc import Iterator, Sequence
 
 from fastproxy.observe.catalog import METRICS, Kind, Metric
@@ -8,6 +9,7 @@ from fastproxy.observe.metrics import Board, Series
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
+_MAXIMA = frozenset(metric.name for metric in METRICS if metric.is_maximum)
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
@@ -17,7 +19,8 @@ def expose(boards: Sequence[Board]) -> bytes:
     for board in boards:
         for series, cells in board.totals().items():
             known = merged.get(series)
-            merged[series] = [a + b for a, b in zip(known, cells, strict=True)] if known else cells
+            add = max if series[0] in _MAXIMA else operator.add
+            merged[series] = [*map(add, known, cells)] if known else cells
     by_name: dict[str, list[tuple[tuple[str, ...], list[float]]]] = {}
     for (name, values), cells in merged.items():
         by_name.setdefault(name, []).append((values, cells))

@@ -35,6 +35,7 @@ class Layout:
         self.first: dict[Series, int] = {}
         self.width: dict[Series, int] = {}
         self.gauges: list[int] = []
+        self.maxima: list[int] = []
         end = 0
         for metric in METRICS:
             for values in _label_values(metric, dynamic):
@@ -42,6 +43,8 @@ class Layout:
                 self.width[metric.name, values] = metric.width
                 if metric.kind is Kind.GAUGE:
                     self.gauges.append(end)
+                if metric.is_maximum:
+                    self.maxima.append(end)
                 end += metric.width
         self.cells = -(-end // _ROW_ALIGN) * _ROW_ALIGN
 
@@ -193,9 +196,11 @@ class Board:
         return WorkerMetrics(self.layout, self._row(index))
 
     def totals(self) -> dict[Series, list[float]]:
-        """Every series' cells, added over all rows."""
+        """Every series' cells, added over all rows; of maxima, the largest."""
         rows = [self._row(i).tolist() for i in range(self._workers + 1)]
         cells = [sum(column) for column in zip(*rows, strict=True)]
+        for index in self.layout.maxima:
+            cells[index] = max(row[index] for row in rows)
         width = self.layout.width
         return {series: cells[at : at + width[series]] for series, at in self.layout.first.items()}
 

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from fastproxy import errors
 from fastproxy.config.schema import Config, FixedRoute
 from fastproxy.observe.catalog import CODES, METHODS, METRICS, NO_ROUTE, OTHER, Kind, route_names
+from fastproxy.observe.exposition import expose
 from fastproxy.observe.metrics import Board, Layout
 
 
@@ -146,3 +147,13 @@ def test_names_follow_the_conventions_of_prometheus() -> None:
         assert metric.name.startswith("fastproxy_")
         assert (metric.kind is Kind.COUNTER) == metric.name.endswith("_total")
     assert len(set(CODES)) == len(CODES)
+
+
+def test_a_maximum_is_the_largest_of_all_workers_and_boards() -> None:
+    name = "fastproxy_oldest_paused_upload_seconds"
+    older, newer = board(), board()
+    for made, ages in ((older, (7.0, 3.0)), (newer, (2.0, 5.0))):
+        for index, age in enumerate(ages):
+            made.worker(index).cell(name).set(age)
+    assert newer.totals()[name, ()] == [5.0]
+    assert b"\n%b 7\n" % name.encode() in expose([newer, older])
