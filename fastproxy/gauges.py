@@ -26,7 +26,7 @@ class Gauges:
         self._backend = metrics.family("fastproxy_backend_connections")
         self._slabs = metrics.family("fastproxy_slabs")
         self._spilled = metrics.cell("fastproxy_spilled_bytes")
-        self._spilled_total = metrics.cell("fastproxy_spilled_bytes_total")
+        self._spilled_total = metrics.cell("fastproxy_spill_written_bytes_total")
         self._spilled_before = 0
         self._paused = metrics.cell("fastproxy_paused_uploads")
         self._peak = metrics.cell("fastproxy_slabs_peak")
