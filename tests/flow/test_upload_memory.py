@@ -1,0 +1,179 @@
+"""Thousands of slow uploads in little memory: all arrive, and the worker keeps its bounds."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.flow.upload_site import (
+    MIB,
+    REPOSITORY,
+    SECRET,
+    Bucket,
+    Client,
+    Site,
+    running,
+    s3_store,
+)
+from tests.servers.seaweed import Seaweed
+from tests.support.monolith import monolith
+from tests.support.waiting import eventually
+
+SLAB = 64 << 10
+# Beside the budget. A slow upload is a transport, protocol, decoder, exchange, question, task and
+# chunker; measured 16 KiB each with all that grows beside them, granted 24. The rest: connections to
+# the store and the backend, threads and the heap's own slack.
+PER_UPLOAD = 24 << 10
+REST = 16 * MIB
+
+
+@dataclass
+class Watch:
+    """The highest values seen while it looked."""
+
+    site: Site
+    rss: int = 0
+    peaks: dict[str, float] = field(default_factory=dict)
+    slabs: float = 0
+    _over: threading.Event = field(default_factory=threading.Event)
+
+    def look(self) -> None:
+        (worker,) = self.site.workers
+        while not self._over.wait(0.1):
+            self.rss = max(self.rss, rss_of(worker))
+            metrics = self.site.metrics()
+            for name, value in metrics.items():
+                self.peaks[name] = max(self.peaks.get(name, 0.0), value)
+            used, free = (metrics[f'fastproxy_slabs{{state="{s}"}}'] for s in ("used", "free"))
+            self.slabs = max(self.slabs, used + free)
+
+    @contextmanager
+    def looking(self) -> Iterator["Watch"]:
+        thread = threading.Thread(target=self.look)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._over.set()
+            thread.join()
+
+
+def rss_of(pid: int) -> int:
+    """Resident bytes."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass
+class World:
+    site: Site
+    bucket: Bucket
+
+    def load(self, count: int, seconds: float) -> list[dict[str, Any]]:
+        """What the load process saw of its uploads."""
+        command = [sys.executable, "-m", "tests.flow.trickle", str(self.site.port), "/s3/"]
+        command += [str(count), str(seconds), "11"]
+        done = subprocess.run(
+            command, cwd=REPOSITORY, stdout=subprocess.PIPE, timeout=100, check=True
+        )
+        seen: list[dict[str, Any]] = json.loads(done.stdout)
+        return seen
+
+    def check(self, uploads: list[dict[str, Any]]) -> None:
+        """Every object is what was sent, as somebody else reads it."""
+
+        def one(upload: dict[str, Any]) -> None:
+            assert upload["status"] == 201, upload
+            told = json.loads(upload["answer"])["upload"]
+            stored = self.bucket.read(told["key"])
+            assert (told["size"], len(stored)) == (upload["size"], upload["size"])
+            assert hashlib.sha256(stored).hexdigest() == upload["sha256"]
+
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(one, uploads))
+
+
+@contextmanager
+def started(home: Path, seaweed: Seaweed, **memory: Any) -> Iterator[World]:
+    bucket = Bucket(seaweed.client(), f"memory-{uuid.uuid4().hex}")
+    user = (seaweed.access_key, seaweed.secret_key)
+    with monolith(SECRET) as backend:
+        site = Site(
+            home,
+            backend,
+            memory=memory,
+            to_backend={"max_connections": 32, "queue": 4096, "queue_timeout": "60s"},
+            store={"objects": s3_store(home, seaweed.endpoint, bucket.name, user)},
+            route=[{"action": "upload", "path": "/s3/**", "store": "objects"}],
+        )
+        with running(site):
+            assert site.put("/s3/warm", b"x" * 100_000).status == 201  # libraries are loaded now
+            site.at_rest()
+            yield World(site, bucket)
+
+
+def test_2000_slow_uploads_in_64_mib(tmp_path: Path, seaweed: Seaweed) -> None:
+    count, budget = 2000, 64 * MIB
+    with started(tmp_path, seaweed, budget="64MiB", spill_budget="1GiB") as world:
+        (worker,) = world.site.workers
+        before = rss_of(worker)
+        with Watch(world.site).looking() as watch:
+            uploads = world.load(count, 8)
+        world.site.at_rest()
+        world.check(uploads)
+        assert sum(upload["size"] for upload in uploads) > 3 * budget
+        assert watch.peaks["fastproxy_slabs_peak"] <= watch.slabs
+        assert watch.slabs * SLAB < budget
+        assert watch.peaks["fastproxy_spilled_bytes"] > budget
+        assert watch.rss < before + budget + count * PER_UPLOAD + REST
+
+
+def test_without_a_disk_uploads_pause_and_still_arrive(tmp_path: Path, seaweed: Seaweed) -> None:
+    budget = 16 * MIB
+    with started(tmp_path, seaweed, budget="16MiB", spill_budget="0B") as world:
+        with Watch(world.site).looking() as watch:
+            uploads = world.load(200, 3)
+        world.site.at_rest()
+        world.check(uploads)
+        assert sum(upload["size"] for upload in uploads) > budget
+        assert watch.peaks["fastproxy_paused_uploads"] > 0
+        assert watch.peaks["fastproxy_spilled_bytes"] == 0
+        assert watch.peaks["fastproxy_slabs_peak"] <= watch.slabs
+        assert watch.slabs * SLAB < budget
+
+
+def test_a_full_queue_refuses_and_a_vanished_client_frees_its_place(
+    tmp_path: Path, seaweed: Seaweed
+) -> None:
+    with started(tmp_path, seaweed, budget="16MiB", spill_budget="0B", queue=3) as world:
+        clients = [begin(world.site, number) for number in range(60)]
+        paused = "fastproxy_paused_uploads"
+        eventually(lambda: world.site.metric(paused) >= 3, "the queue is full")
+        answer = world.site.put("/s3/one-more", b"x" * 1000)
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+        assert answer.body == b"503 ours: memory-short\n"
+        for client in clients:
+            client.reset()
+        eventually(lambda: world.site.metric(paused) == 0, "nobody waits", within=30)
+        world.site.at_rest()
+        assert world.site.put("/s3/one-more", b"x" * 1000).status == 201
+
+
+def begin(site: Site, number: int) -> Client:
+    """An upload that sends most of a megabyte, as far as it is taken, and no more."""
+    client = site.client()
+    client.head("PUT", f"/s3/held/{number}", {"Transfer-Encoding": "chunked"})
+    client.send(b"%x\r\n" % MIB)
+    client.sock.setblocking(False)
+    client.sock.send(bytes(MIB - 1))
+    client.sock.setblocking(True)
+    return client
