@@ -338,6 +338,9 @@ class Exchange:
         if self.stage is Stage.OVER:
             return
         self.fault = self.fault or fault
+        # It is kept for the log. Frames it went through may hold views of parts: let go of them now
+        # and not when the garbage collector comes by.
+        fault.__traceback__ = fault.__cause__ = fault.__context__ = None
         if self._held:  # nothing of the response was sent yet
             self._held = b""
             self._stage = Stage.PENDING
