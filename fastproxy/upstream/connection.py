@@ -161,8 +161,8 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Read on; after EOF there is nothing to read, and libuv would tell of it again."""
-        if self._has_eof or self._transport is None or self._transport.is_closing():
+        """Read on."""
+        if self._transport is None or self._transport.is_closing():
             return
         if self.phase is Phase.BODY:
             self._touch()

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import random
 import selectors
-import socket
 import threading
 from collections.abc import Iterator
 
@@ -13,7 +12,7 @@ import pytest
 from tests.support.client import Client
 from tests.support.harness import Proxy, proxy, to_backend
 from tests.support.origin import Peer, origin, response
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, settled
 
 HUGE = 200 << 20
 GROWTH = 8 << 20  # of the worker: allocator noise and some blocked reads
@@ -120,12 +119,7 @@ def test_a_slow_backend_holds_the_client_back(is_chunked: bool) -> None:
                 continue
             # What the client could send while nobody reads is bounded by kernel buffers.
             eventually(lambda: sent[0] > 1 << 20, "the client sends")
-            pause = threading.Event()
-            before = -1
-            while before != sent[0]:
-                before = sent[0]
-                pause.wait(0.3)
-            assert sent[0] < HUGE // 2
+            assert settled(lambda: sent[0]) < HUGE // 2
             sha = hashlib.sha1(usedforsecurity=False)
             left = HUGE
             while left:
@@ -183,16 +177,16 @@ class Reading:
 
 
 def test_many_slow_readers_get_their_own_bytes() -> None:
-    size = 3_000_000
+    size = 10_000_000  # more than the kernel takes, so that much waits in views of the scratch
     with origin(serve_streams) as backend, proxy(to_backend(backend.address)) as running:
         readings = [
-            Reading(running, seed, size, "chunked" if seed % 2 else "length") for seed in range(60)
+            Reading(running, seed, size, "chunked" if seed % 2 else "length") for seed in range(20)
         ]
         selector = selectors.DefaultSelector()
         for reading in readings:
             selector.register(reading.client.sock, selectors.EVENT_READ, reading)
         rng = random.Random(1)
-        for _ in range(6000):  # sips in random order, so that writes are cut at any place
+        for _ in range(3000):  # sips in random order, so that writes are cut at any place
             ready = selector.select(20)
             assert ready
             rng.choice(ready)[0].data.client.more(rng.choice([1, 100, 5000, 9000]))
@@ -202,22 +196,29 @@ def test_many_slow_readers_get_their_own_bytes() -> None:
 
 
 def test_many_slow_backends_get_their_own_bytes() -> None:
-    size = 1_000_000
-    ready = threading.Barrier(17)
+    size, count = 10_000_000, 12
+    sent = [0] * count
+    go = threading.Event()
 
     def script(peer: Peer) -> None:
-        peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
         request = peer.head()
         assert request is not None
-        ready.wait(30)
-        rng = random.Random(request.target)
-        body = bytearray()
-        while len(body) < size:
-            body += peer.take(min(size - len(body), rng.choice([100, 9000, 60_000])))
-        seed = int(request.target[1:])
-        peer.send(response(b"same" if body == b"".join(stream(seed, size)) else b"mixed up"))
+        assert go.wait(60)  # until all uploads are stuck, each with views of the scratch
+        sha = hashlib.sha1(usedforsecurity=False)
+        left = size
+        while left:
+            piece = peer.take(min(left, 60_000))
+            peer.received.clear()
+            assert piece
+            sha.update(piece)
+            left -= len(piece)
+        same = sha.hexdigest() == digest(stream(int(request.target[1:]), size))
+        peer.send(response(b"same" if same else b"mixed up"))
 
-    with origin(script) as backend, proxy(to_backend(backend.address)) as running:
+    with (
+        origin(script, rcvbuf=65536) as backend,
+        proxy(to_backend(backend.address)) as running,
+    ):
 
         def upload(seed: int) -> None:
             with running.client() as client:
@@ -225,13 +226,16 @@ def test_many_slow_backends_get_their_own_bytes() -> None:
                 client.send(b"Content-Length: %d\r\n\r\n" % size)
                 for piece in stream(seed, size):
                     client.send(piece)
+                    sent[seed] += len(piece)
                 answers.append(client.reply().body)
 
         answers: list[bytes] = []
-        threads = [threading.Thread(target=upload, args=(seed,)) for seed in range(16)]
+        threads = [threading.Thread(target=upload, args=(seed,)) for seed in range(count)]
         for thread in threads:
             thread.start()
-        ready.wait(30)
+        eventually(lambda: all(sent), "all have begun")
+        assert settled(lambda: sum(sent)) < count * size
+        go.set()
         for thread in threads:
             thread.join()
-        assert answers == [b"same"] * 16
+        assert answers == [b"same"] * count

@@ -9,7 +9,7 @@ import pytest
 from tests.flow.conftest import Plain
 from tests.support.harness import proxy, to_backend
 from tests.support.origin import Peer, Script, origin, response
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, settled
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 
@@ -133,7 +133,7 @@ def test_a_pipelined_body_that_ends_early_is_refused(plain: Plain) -> None:
 
 
 def test_a_pipelining_client_that_does_not_read_is_not_served_further() -> None:
-    body = os.urandom(1 << 20)
+    body = os.urandom(60_000)  # one read of ours: the answer is over when it is blocked
 
     def script(peer: Peer) -> None:
         while peer.request() is not None:
@@ -146,13 +146,10 @@ def test_a_pipelining_client_that_does_not_read_is_not_served_further() -> None:
     ):
         running.get()
         before = running.rss()
-        client.send(GET * 200)
-        client.take(1000)
-        eventually(lambda: running.metric('fastproxy_backend_connections{state="active"}') <= 1, "")
-        assert len(backend.requests) < 20
+        client.send(GET * 1000)
+        assert settled(lambda: len(backend.requests)) < 500
         assert running.rss() - before < 8 << 20
-        client.take(-1000 + len(response(body)))
-        for _ in range(199):
+        for _ in range(1000):
             assert client.reply().body == body
 
 

@@ -22,6 +22,16 @@ def eventually(get: Callable[[], T], what: str, *, within: float = 20.0) -> T:
         time.sleep(0.005)
 
 
+def settled(get: Callable[[], T], *, still_for: float = 0.5) -> T:
+    """The value of `get` once it has not changed for a while: when nothing more happens."""
+    value, since = get(), time.monotonic()
+    while time.monotonic() - since < still_for:
+        time.sleep(0.01)
+        if (now := get()) != value:
+            value, since = now, time.monotonic()
+    return value
+
+
 async def until(condition: Callable[[], object], *, within: float = 20.0) -> None:
     """`eventually` for code on an event loop."""
     async with asyncio.timeout(within):
