@@ -4,6 +4,7 @@ Whatever ends a transfer early, also cancellation, aborts what the store holds o
 """
 
 import asyncio
+import traceback
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -44,8 +45,12 @@ class Transfer:
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._run()
-        except TimeoutError:
+        except TimeoutError as error:
+            let_go(error)
             raise self._late(f"not stored within {timeout_s:g} s") from None
+        except BaseException as error:
+            let_go(error)
+            raise
 
     def _late(self, detail: str) -> FastproxyError:
         buffer, standing = self.buffer, self.buffer.account.standing
@@ -109,10 +114,21 @@ class Transfer:
     async def _send(self, upload: PartUpload, part: BufferedPart, gate: asyncio.Semaphore) -> None:
         try:
             await upload.put_part(part)
+        except BaseException as error:
+            let_go(error)
+            raise
         finally:
             part.release()
             gate.release()
         self.parts += 1
+
+
+def let_go(error: BaseException) -> None:
+    """Clear the frames of a failure: who keeps it would keep their views, and so the slabs."""
+    seen: BaseException | None = error
+    while seen is not None:
+        traceback.clear_frames(seen.__traceback__)
+        seen = seen.__cause__ or seen.__context__
 
 
 def _first_fault(failures: BaseExceptionGroup[BaseException]) -> BaseException:
