@@ -72,7 +72,7 @@ class App:
         )
         self._context.metrics.samplers.append(gauges.sample)
         self._recovery = self._reactor.loop.create_task(self._recover())
-        await self._front.start(self._context.listeners)
+        await self._front.start(self._context.listeners, self._config.server.backlog)
 
     async def _recover(self) -> None:
         """Undo what dead workers left in stores; nobody waits for it."""

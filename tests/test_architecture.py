@@ -22,6 +22,7 @@ ALLOWED = {
     "errors": set(),
     "message": set(),
     "deadlines": set(),
+    "keepalive": set(),
     "chunker": {"_chunker"},
     "config": {"errors"},
     "routes": {"config", "errors"},
@@ -32,7 +33,7 @@ ALLOWED = {
     "context": {"config", "observe"},
     # What a request needs. Storage, upstream and memory do not know each other.
     "exchange": {"errors", "message", "wire"},
-    "upstream": {"deadlines", "errors", "message", "reactor", "wire"},
+    "upstream": {"deadlines", "errors", "keepalive", "message", "reactor", "wire"},
     "storage": {"config", "errors", "message"},
     "memory": {"_chunker", "config", "errors"},
     "claims": {"config", "errors"},
@@ -58,7 +59,7 @@ ALLOWED = {
         *("assembly", "config", "context", "deadlines", "errors", "exchange", "front", "gauges"),
         *("handlers", "message", "observe", "reactor", "reporting", "routes", "storage", "wire"),
     },
-    "service": {"app", "config", "context", "demo", "errors", "observe", "routes"},
+    "service": {"app", "config", "context", "demo", "errors", "keepalive", "observe", "routes"},
     "__main__": {"service"},
     "demo": set(),
 }

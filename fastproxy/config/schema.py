@@ -56,7 +56,7 @@ class Limits(Strict, frozen=True, kw_only=True):
     rate_grace: Duration = Duration(30)
     lingering_bytes: Size = Size(16 * MiB)  # read and dropped after an early answer ...
     lingering_timeout: Duration = Duration(5)  # ... for at most this long
-    connections: int = 16_000  # a worker's clients at once; more wait in the backlog
+    connections: int = 16_000  # a worker's clients at once; one more gets 503
 
 
 class Memory(Strict, frozen=True, kw_only=True):

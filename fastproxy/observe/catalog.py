@@ -137,7 +137,9 @@ METRICS: tuple[Metric, ...] = (
     _gauge("fastproxy_slabs", "Pieces of upload memory.", Label("state", ("free", "used"))),
     _gauge("fastproxy_spilled_bytes", "Upload bytes that wait on disk."),
     _gauge("fastproxy_slabs_peak", "Most pieces of upload memory that each worker ever used."),
-    _counter("fastproxy_spill_written_bytes_total", "Upload bytes ever written to the spill files."),
+    _counter(
+        "fastproxy_spill_written_bytes_total", "Upload bytes ever written to the spill files."
+    ),
     _gauge("fastproxy_paused_uploads", "Uploads whose socket is not read for want of memory."),
     _maximum(
         "fastproxy_oldest_paused_upload_seconds",

@@ -9,6 +9,8 @@ import socket
 import stat
 from collections.abc import Iterable, Sequence
 
+from fastproxy.keepalive import watch_peer
+
 UNIX = "unix:"
 
 _UNIX_UMASK = 0o117  # sockets are 0660: the group is for those who may connect
@@ -98,6 +100,7 @@ class Listeners:
 
     def _register(self, address: str, sock: socket.socket) -> socket.socket:
         sock.setblocking(False)
+        watch_peer(sock)
         self._open[address] = sock
         return sock
 

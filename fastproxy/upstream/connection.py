@@ -13,6 +13,7 @@ from typing import Final, Protocol, cast
 
 from fastproxy.deadlines import NEVER, Deadlines
 from fastproxy.errors import BackendClosed, BackendFault, BackendTimeout, BadBody, BadResponse
+from fastproxy.keepalive import watch_peer
 from fastproxy.message import ResponseHead
 from fastproxy.wire.framing import BodyDecoder, ChunkedDecoder, LengthDecoder, UntilCloseDecoder
 from fastproxy.wire.head import END_OF_HEAD, ResponseHeadParser
@@ -189,6 +190,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         # uvloop's transports are registered with no abstract class
         self._transport = cast("asyncio.Transport", transport)
         # Zero: be told as soon as one byte had to wait, for then the scratch must be left to it.
+        watch_peer(transport.get_extra_info("socket"))
         # uvloop's TLS takes "from 0 bytes on" literally, and would pause a connection for ever.
         self._transport.set_write_buffer_limits(high=1 if self._copies else 0, low=0)
 
