@@ -138,16 +138,18 @@ class TrackedStore:
             left = self._journal.left(entry)
             if upload is not None:
                 await upload.abort()
-                left = replace(left, upload_id="")
             if upload is None or left.stage in (Stage.COMPLETING, Stage.STORED):
-                await self._inner.undo(left)
-            if left.stage is Stage.COMPLETING:
+                await self._inner.undo(left if upload is None else replace(left, upload_id=""))
+            if left.stage in (Stage.UPLOADING, Stage.COMPLETING):
                 self._start(self._undo_again(entry, left))
             else:
                 self._journal.end(entry)
 
     async def _undo_again(self, entry: int, left: Leftover) -> None:
-        """A request that was given up may still take effect after the first look."""
+        """A request that was given up may still take effect after the first look.
+
+        A part that arrives late can bring an aborted upload back (S3 API, AbortMultipartUpload).
+        """
         await asyncio.sleep(self._settle_s)
         with suppress(StorageFault):
             await self._inner.undo(left)
