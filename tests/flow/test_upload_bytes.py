@@ -68,7 +68,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, seaweed: Seaweed) -> Iterato
         )
         with running(site):
             yield World(site, backend, bucket)
-            site.at_rest()
+            site.forgotten()
             assert bucket.unfinished() == []
 
 

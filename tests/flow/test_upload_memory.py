@@ -30,8 +30,8 @@ from tests.support.waiting import eventually
 
 SLAB = 64 << 10
 # Beside the budget. A slow upload is a transport, protocol, decoder, exchange, question, task and
-# chunker; measured 16 KiB each with all that grows beside them, granted 24. The rest: connections to
-# the store and the backend, threads and the heap's own slack.
+# chunker; measured 16 KiB each with all that grows beside them, granted 24. The rest: connections
+# to the store and the backend, threads and the heap's own slack.
 PER_UPLOAD = 24 << 10
 REST = 16 * MIB
 
