@@ -35,6 +35,7 @@ _DIRECT_BYTES: Final = 16 * 1024
 class Fill(Enum):
     """Where the kernel was told to put the bytes of the current read."""
 
+    CHOOSING = "choosing"  # the loop is asking, and calls a null pointer if reading stops now
     SCRATCH = "scratch"
     STASH = "stash"
     DIRECT = "direct"
@@ -88,6 +89,7 @@ class ClientConnection(ConnectionLife, asyncio.BufferedProtocol):
         return scratch.view
 
     def _choose_memory(self, direct: DirectSink, decoder: BodyDecoder) -> memoryview:
+        self._fill = Fill.CHOOSING
         room = direct.room()
         if not room:
             self._fill = Fill.STASH
@@ -96,6 +98,7 @@ class ClientConnection(ConnectionLife, asyncio.BufferedProtocol):
         if run >= _DIRECT_BYTES:
             self._fill = Fill.DIRECT
             return direct.get_buffer()[:run]
+        self._fill = Fill.SCRATCH
         return self._context.reactor.scratch.view[:room]
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -269,6 +272,8 @@ class ClientConnection(ConnectionLife, asyncio.BufferedProtocol):
 
     def pause_body(self) -> None:
         """See ClientSide. A paused socket hears nothing, so it is probed from time to time."""
+        if self._fill is Fill.CHOOSING:
+            return  # no room: the stash is chosen, and what it gets pauses the body
         if self._phase is Phase.TUNNEL:
             self._link.stop_reading()
         elif self._phase is Phase.BODY and self._wants_body:
