@@ -92,7 +92,7 @@ class World:
         """Every object is what was sent, as somebody else reads it."""
 
         def one(upload: dict[str, Any]) -> None:
-            assert upload["status"] == 201, upload
+            assert upload["status"] == 201, (upload, self.site.errors()[-2000:])
             told = json.loads(upload["answer"])["upload"]
             stored = self.bucket.read(told["key"])
             assert (told["size"], len(stored)) == (upload["size"], upload["size"])

@@ -12,6 +12,7 @@ import json
 import random
 import resource
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,9 +60,13 @@ async def upload(plan: Plan, number: int, gate: asyncio.Semaphore) -> dict[str, 
         piece, left = bytes(left[:size]), left[size:]
         writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
         await asyncio.sleep(pause * dice.uniform(0.5, 1.5))
-        await writer.drain()
+        with suppress(ConnectionError):  # the answer says more
+            await writer.drain()
     writer.write(b"0\r\n\r\n")
-    status, answer = await read_answer(reader)
+    try:
+        status, answer = await read_answer(reader)
+    except (ConnectionError, EOFError) as error:
+        status, answer = 0, repr(error)
     writer.close()
     digest = hashlib.sha256(body).hexdigest()
     return {"size": len(body), "sha256": digest, "status": status, "answer": answer}
