@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -17,6 +16,7 @@ from aiobotocore.config import AioConfig
 from botocore import exceptions as boto
 
 from fastproxy.config import schema
+from fastproxy.config.secrets import BadSecret, read_credential
 from fastproxy.errors import StorageFault, StoreRefused, StoreUnavailable
 from fastproxy.message import Headers
 from fastproxy.storage.sender import fault_of
@@ -167,9 +167,9 @@ def _secret(path: str) -> str | None:
     if not path:
         return None
     try:
-        return Path(path).read_text().strip()
-    except OSError as error:
-        raise StoreRefused(f"key file: {error}") from error
+        return read_credential(path)
+    except BadSecret as error:
+        raise StoreRefused(f"key file: {error.detail}") from error
 
 
 def _unix(when: datetime | None) -> float:

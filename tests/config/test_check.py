@@ -371,3 +371,21 @@ def test_a_budget_that_is_judged_good_makes_an_arena(room: Room, slab: str, budg
     windows = Windows(config.memory.budget, config.memory.slab)
     slabs = (config.memory.budget - windows.bytes) // config.memory.slab
     assert slabs * config.memory.slab > memory_reserve(config)
+
+
+def test_a_crc_needs_its_library(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = room.good().replace('path = "/up/**"', 'path = "/up/**"\nhashes = ["md5", "crc32c"]')
+    assert room.judge(text)[0] is not None
+    monkeypatch.setattr("fastproxy.config.rules.places.find_spec", lambda name: None)
+    config, (problem,) = room.judge(text)
+    assert config is None
+    assert "awscrt" in str(problem)
+    assert "route[0].hashes" in str(problem)
+
+
+def test_a_route_whose_backend_signs_every_url_needs_no_store(room: Room) -> None:
+    store = f'[store.default]\ntype = "local"\npath = "{room.path}/objects"\n'
+    without = room.good().replace(store, "")
+    assert room.judge(without)[0] is None
+    hosts = without.replace('path = "/up/**"', 'path = "/up/**"\nallowed_hosts = ["s3.example"]')
+    assert room.judge(hosts)[0] is not None

@@ -86,3 +86,13 @@ def test_a_crc_is_written_in_all_its_digits(monkeypatch: pytest.MonkeyPatch) -> 
     digest = new_digest("crc32c")
     digest.update(memoryview(b"abc"))
     assert digest.hexdigest() == f"{zlib.crc32(b'abc') & 0xFFF:08x}"
+
+
+@pytest.mark.parametrize(
+    ("name", "check"), [("crc32c", "e3069283"), ("crc64nvme", "ae8b14860a799888")]
+)
+def test_crcs_have_the_check_values_of_their_definitions(name: str, check: str) -> None:
+    digest = new_digest(name)
+    digest.update(memoryview(b"1234"))
+    digest.update(memoryview(b"56789"))
+    assert digest.hexdigest() == check

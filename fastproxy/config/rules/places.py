@@ -2,7 +2,8 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from fastproxy.config.load import Source
@@ -59,3 +60,11 @@ def _exposure(source: Source, key: KeyPath, path: str) -> Iterator[Problem]:
     if is_world_readable(path):
         message = f'"{path}" can be read by every user of this machine'
         yield source.problem(key, message, f"chmod 600 {path}", Severity.WARNING)
+
+
+def crc_library(source: Source, key: KeyPath, names: Iterable[str]) -> Iterator[Problem]:
+    """What computes CRCs is installed, if one is asked for."""
+    for name in names:
+        if name.startswith("crc") and find_spec("awscrt") is None:
+            hint = "pip install 'fastproxy[crc]'"
+            yield source.problem(key, f'"{name}" needs the package awscrt', hint)

@@ -10,7 +10,7 @@ from fastproxy.config.load import Source
 from fastproxy.config.methods import effective_methods
 from fastproxy.config.pattern import PathPattern
 from fastproxy.config.problems import KeyPath, Problem, Severity, nearest
-from fastproxy.config.rules.places import readable_directory, shared_secret
+from fastproxy.config.rules.places import crc_library, readable_directory, shared_secret
 from fastproxy.config.rules.ranges import S3_MAX_PART
 from fastproxy.config.schema import (
     AnyRoute,
@@ -31,6 +31,7 @@ _HOST = re.compile(r"(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.
 _PORT = re.compile(r":[0-9]{1,5}\Z")
 _OBJECT = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 _UNSENT = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_DEFAULT_STORE = UploadRoute().store  # need not be there when the backend signs all URLs
 _OWN_HEADERS = frozenset(("content-length", "transfer-encoding", "connection"))
 
 
@@ -114,8 +115,9 @@ def _matching(route: AnyRoute, source: Source, key: KeyPath) -> Iterator[Problem
 
 def _upload(config: Config, route: UploadRoute, source: Source, key: KeyPath) -> Iterator[Problem]:
     store = config.store.get(route.store)
-    if store is None:
+    if store is None and not (route.allowed_hosts and route.store == _DEFAULT_STORE):
         yield _unnamed(source, (*key, "store"), route.store, list(config.store))
+    yield from crc_library(source, (*key, "hashes"), route.hashes)
     if not route.authorize_suffix.startswith("/") or set("?#% ") & set(route.authorize_suffix):
         hint = 'e.g. "/authorize"'
         yield source.problem((*key, "authorize_suffix"), "is not a plain path", hint)

@@ -6,7 +6,12 @@ from urllib.parse import urlsplit
 from fastproxy.config.address import check_backend_address
 from fastproxy.config.load import Source
 from fastproxy.config.problems import KeyPath, Problem, Severity
-from fastproxy.config.rules.places import authorities, credential, writable_directory
+from fastproxy.config.rules.places import (
+    authorities,
+    crc_library,
+    credential,
+    writable_directory,
+)
 from fastproxy.config.schema import Config, LocalStore, ProxyRoute, S3Store, UploadRoute
 
 
@@ -43,6 +48,7 @@ def _s3(store: S3Store, source: Source, key: KeyPath) -> Iterator[Problem]:
     if store.endpoint and not _is_url(store.endpoint):
         hint = 'e.g. "https://s3.example.com"'
         yield source.problem((*key, "endpoint"), f'"{store.endpoint}" is not a URL', hint)
+    yield from crc_library(source, (*key, "checksum"), (store.checksum,))
     if bool(store.access_key_file) != bool(store.secret_key_file):
         missing = "secret_key_file" if store.access_key_file else "access_key_file"
         yield source.problem((*key, missing), "is missing: the two key files go together")
