@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.flow.upload_site import (
     MIB,
     REPOSITORY,
@@ -27,6 +29,8 @@ from tests.flow.upload_site import (
 from tests.servers.seaweed import Seaweed
 from tests.support.monolith import monolith
 from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.timeout(400)  # half a minute on an idle machine; CI may be anything else
 
 SLAB = 64 << 10
 # Beside the budget. A slow upload is a transport, protocol, decoder, exchange, question, task and
@@ -83,7 +87,7 @@ class World:
         command = [sys.executable, "-m", "tests.flow.trickle", str(self.site.port), "/s3/"]
         command += [str(count), str(seconds), "11"]
         done = subprocess.run(
-            command, cwd=REPOSITORY, stdout=subprocess.PIPE, timeout=100, check=True
+            command, cwd=REPOSITORY, stdout=subprocess.PIPE, timeout=280, check=True
         )
         seen: list[dict[str, Any]] = json.loads(done.stdout)
         return seen
