@@ -5,7 +5,6 @@ python -m benchmarks [--rounds N] [--only TEXT] [--output FILE]
 
 import argparse
 import os
-import statistics
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -17,13 +16,13 @@ from benchmarks.questions import QUESTIONS, Question
 
 
 def measure(question: Question, peers: list[Peer], rounds: int) -> dict[str, float]:
-    """Medians by peer; the peers take turns within each round."""
+    """One figure by peer; the peers take turns within each round."""
     figures: dict[str, list[float]] = {peer.name: [] for peer in peers}
     for _ in range(rounds):
         for peer in peers:
             figures[peer.name].append(question.ask(peer))
             print(".", end="", file=sys.stderr, flush=True)
-    return {name: statistics.median(values) for name, values in figures.items()}
+    return {name: question.pick(values) for name, values in figures.items()}
 
 
 def row(question: Question, found: dict[str, float]) -> str:
