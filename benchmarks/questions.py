@@ -18,7 +18,7 @@ CHUNK = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """`ask` gives one figure for one peer; `unit` is what it counts; `pick` chooses among rounds."""
+    """`ask` gives one figure for one peer, `unit` is its unit, `pick` chooses among rounds."""
 
     title: str
     unit: str
