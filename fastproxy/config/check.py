@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from fastproxy.config.load import Source, load_with_source
+from fastproxy.config.load import Source, read
 from fastproxy.config.overrides import Override
 from fastproxy.config.problems import ConfigProblems, Problem, Severity
 from fastproxy.config.rules import ranges, routes, server, services
@@ -18,6 +18,8 @@ RULES: Final[tuple[Rule, ...]] = (
     server.check_trusted_proxies,
     server.check_directories,
     server.check_limits,
+    server.check_slab,
+    server.check_marks,
     server.check_memory,
     server.check_spill,
     services.check_backends,
@@ -27,12 +29,32 @@ RULES: Final[tuple[Rule, ...]] = (
     routes.check_secret,
 )
 
+# Rules that weigh values against each other, and the tables they take them from.
+_COMPARING: Final[dict[Rule, frozenset[str]]] = {
+    server.check_limits: frozenset(("limits",)),
+    server.check_marks: frozenset(("memory",)),
+    server.check_memory: frozenset(("memory", "store", "route")),
+    server.check_spill: frozenset(("memory", "server")),
+    routes.check_order: frozenset(("route",)),
+}
+
 
 def judge(config: Config, source: Source, *, imports: bool = False) -> list[Problem]:
-    """Errors and warnings in the order of the file. `imports` also imports Python handlers."""
+    """Errors and warnings. `imports` also imports Python handlers.
+
+    Of a broken file: the errors of its good values alone, nothing that follows from a stand-in.
+    """
+    torn = {str(key[0]) for key in source.broken}
     rules = (*RULES, routes.check_imports) if imports else RULES
-    found = [problem for rule in rules for problem in rule(config, source)]
-    return sorted(found, key=lambda problem: problem.line or 0)
+    fit = [rule for rule in rules if not _COMPARING.get(rule, frozenset()) & torn]
+    found = [problem for rule in fit for problem in rule(config, source)]
+    return [problem for problem in found if not torn or _stands(problem, source)]
+
+
+def _stands(problem: Problem, source: Source) -> bool:
+    """Whether it is an error of values that somebody wrote."""
+    beneath = (problem.key[:size] for size in range(len(problem.key) + 1))
+    return problem.severity is Severity.ERROR and source.broken.isdisjoint(beneath)
 
 
 def load_judged(
@@ -43,8 +65,9 @@ def load_judged(
     imports: bool = False,
 ) -> tuple[Config, list[Problem]]:
     """A usable configuration and its warnings. Raises ConfigProblems with errors and warnings."""
-    config, source = load_with_source(path, env, flags)
-    problems = judge(config, source, imports=imports)
+    config, source, problems = read(path, env, flags)
+    problems += judge(config, source, imports=imports)
+    problems.sort(key=lambda problem: problem.line or 0)
     if any(problem.severity is Severity.ERROR for problem in problems):
         raise ConfigProblems(problems)
     return config, problems

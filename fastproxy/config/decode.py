@@ -1,4 +1,7 @@
-"""TOML values into the schema, with every problem at once (msgspec alone stops at the first)."""
+"""TOML values into the schema, with every problem at once (msgspec alone stops at the first).
+
+Where a value is broken, its default or an empty one stands in, so that the rest can be judged.
+"""
 
 from collections.abc import Callable
 from typing import Any, Final, get_args, get_origin
@@ -6,7 +9,7 @@ from typing import Any, Final, get_args, get_origin
 import msgspec
 
 from fastproxy.config.overrides import Override
-from fastproxy.config.problems import KeyPath, nearest
+from fastproxy.config.problems import KeyPath, closest, nearest
 from fastproxy.config.schema import Config, Duration, Size
 from fastproxy.config.shape import (
     Table,
@@ -24,15 +27,20 @@ Report = Callable[[KeyPath, str, str], None]
 _BROKEN: Final = object()  # stands for a value that has been reported
 
 
-def decode(raw: dict[str, Any], report: Report) -> Config | None:
-    """The configuration, or None after `report(key, message, hint)` was told what is wrong."""
-    config = _Decoder(report).table(Config, raw, ())
-    return config if isinstance(config, Config) else None
+def decode(raw: dict[str, Any], report: Report) -> tuple[Config, frozenset[KeyPath]]:
+    """The configuration and its keys that are broken, of which `report(key, message, hint)` told.
+
+    What is broken, and what is beneath it, is a stand-in: nobody wrote its value.
+    """
+    decoder = _Decoder(report)
+    config: Config = decoder.table(Config, raw, ())
+    return config, frozenset(decoder.broken)
 
 
 class _Decoder:
     def __init__(self, report: Report) -> None:
         self._report = report
+        self.broken: set[KeyPath] = set()
 
     def value(self, kind: Any, value: Any, key: KeyPath) -> Any:
         if is_table(kind):
@@ -49,20 +57,22 @@ class _Decoder:
         """One struct; unknown, missing and broken keys are all reported."""
         if not isinstance(value, dict):
             return self._fail(key, "expected a table", f"write [{'.'.join(map(str, key))}]")
-        known = fields_of(table)
-        is_good = True
-        for word in value.keys() - known.keys():
-            is_good = False
-            self._fail((*key, word), "unknown key", nearest(word, list(known)))
+        self._unknown_keys(value, list(fields_of(table)), key)
         given = {}
         for field in msgspec.structs.fields(table):
             if field.name in value:
                 given[field.name] = self.value(field.type, value[field.name], (*key, field.name))
-            elif field.required:
-                given[field.name] = self._fail((*key, field.name), "is missing")
-        if not is_good or any(each is _BROKEN for each in given.values()):
-            return _BROKEN
-        return table(**given)
+            elif field.required and (*key, field.name) not in self.broken:
+                self._fail((*key, field.name), "is missing")
+        good = {name: each for name, each in given.items() if each is not _BROKEN}
+        return table(**{**_required(table), **good})
+
+    def _unknown_keys(self, value: dict[str, Any], known: list[str], key: KeyPath) -> None:
+        """A key that was only misspelled is there: its absence is no second problem."""
+        for word in value.keys() - set(known):
+            self._fail((*key, word), "unknown key", nearest(word, known))
+            if (meant := closest(word, known)) and meant not in value:
+                self.broken.add((*key, meant))
 
     def _choose(self, kind: Any, value: Any, key: KeyPath) -> Any:
         """Of several tables the one whose tag is written."""
@@ -72,6 +82,9 @@ class _Decoder:
         tags = {tag_of(member)[1]: member for member in alternatives}
         tag_field = tag_of(alternatives[0])[0]
         if tag_field not in value:
+            if written := closest(tag_field, list(value)):
+                hint = f'did you mean "{tag_field}"?'
+                return self._fail((*key, written), "unknown key", hint)
             return self._fail((*key, tag_field), "is missing", f"one of: {', '.join(tags)}")
         tag = value[tag_field]
         word = tag.text if isinstance(tag, Override) else tag
@@ -88,20 +101,29 @@ class _Decoder:
         if not isinstance(value, list):
             hint = f"write [[{key[-1]}]]" if is_table(item) else f'e.g. {key[-1]} = ["..."]'
             return self._fail(key, f"expected a {describe(kind)}", hint)
-        items = [self.value(item, each, (*key, at)) for at, each in enumerate(value)]
+        items = [self._item(item, each, (*key, at)) for at, each in enumerate(value)]
         return _BROKEN if any(each is _BROKEN for each in items) else tuple(items)
 
     def _named(self, kind: Any, value: Any, key: KeyPath) -> Any:
         if not isinstance(value, dict):
             hint = f"write [{key[-1]}.NAME]" if is_table(kind) else ""
             return self._fail(key, f"expected a table of {describe(kind)}", hint)
-        items = {name: self.value(kind, each, (*key, name)) for name, each in value.items()}
+        items = {name: self._item(kind, each, (*key, name)) for name, each in value.items()}
         return _BROKEN if any(each is _BROKEN for each in items.values()) else items
+
+    def _item(self, kind: Any, value: Any, key: KeyPath) -> Any:
+        """A broken table keeps its place: others are found by their number and name."""
+        item = self.value(kind, value, key)
+        if item is _BROKEN and is_table(kind):
+            self.broken.add(key)
+            table = members(kind)[0]
+            return table(**_required(table))
+        return item
 
     def _leaf(self, kind: Any, value: Any, key: KeyPath) -> Any:
         text = value.text if isinstance(value, Override) else value
         if (words := choices(kind)) and text not in words:
-            hint = nearest(str(text), words)
+            hint = nearest(str(text), words) if closest(str(text), words) else ""
             return self._fail(key, f'"{text}" is not one of {", ".join(words)}', hint)
         try:
             if kind is Size:
@@ -118,4 +140,10 @@ class _Decoder:
 
     def _fail(self, key: KeyPath, message: str, hint: str = "") -> Any:
         self._report(key, message, hint)
+        self.broken.add(key)
         return _BROKEN
+
+
+def _required(table: Table) -> dict[str, str]:
+    """Stand-ins of the keys without a default, which are all text."""
+    return {field.name: "" for field in msgspec.structs.fields(table) if field.required}

@@ -55,6 +55,7 @@ class Lines:
         table: KeyPath = ()
         for word in words[:-1]:
             table = self._current((*table, word))
+            self._lines.setdefault(table, number)
         last: KeyPath = (*table, words[-1])
         if is_array:
             self._counts[last] = self._counts.get(last, 0) + 1

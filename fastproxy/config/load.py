@@ -28,6 +28,7 @@ class Source:
     path: str
     lines: Lines = field(default_factory=lambda: Lines(""))
     overrides: list[Override] = field(default_factory=list)
+    broken: frozenset[KeyPath] = frozenset()
 
     def problem(
         self, key: KeyPath, message: str, hint: str = "", severity: Severity = Severity.ERROR
@@ -44,13 +45,19 @@ def load(
     path: str | Path, env: Mapping[str, str] | None = None, flags: Sequence[Override] = ()
 ) -> Config:
     """Read, merge and decode; `env` defaults to os.environ. Raises ConfigProblems with all."""
-    return load_with_source(path, env, flags)[0]
+    config, _, problems = read(path, env, flags)
+    if problems:
+        raise ConfigProblems(problems)
+    return config
 
 
-def load_with_source(
+def read(
     path: str | Path, env: Mapping[str, str] | None = None, flags: Sequence[Override] = ()
-) -> tuple[Config, Source]:
-    """As `load`, and the means to say where a value came from."""
+) -> tuple[Config, Source, list[Problem]]:
+    """What could be read, where each value came from, and what is wrong with the shape.
+
+    Raises ConfigProblems only for what is no TOML file at all.
+    """
     text = _read(str(path))
     raw = _parse(str(path), text)
     overrides, problems = from_environment(os.environ if env is None else env, raw)
@@ -59,10 +66,8 @@ def load_with_source(
     def report(key: KeyPath, message: str, hint: str) -> None:
         problems.append(source.problem(key, message, hint))
 
-    config = decode(overlay(raw, source.overrides), report)
-    if config is None or problems:
-        raise ConfigProblems(sorted(problems, key=lambda problem: problem.line or 0))
-    return config, source
+    config, source.broken = decode(overlay(raw, source.overrides), report)
+    return config, source, sorted(problems, key=lambda problem: problem.line or 0)
 
 
 def _read(path: str) -> str:

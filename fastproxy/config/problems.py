@@ -52,9 +52,13 @@ def show_key(key: KeyPath) -> str:
     return shown.removeprefix(".")
 
 
+def closest(word: str, known: Sequence[str]) -> str:
+    """The known word most like `word`; "" when none is."""
+    return next(iter(get_close_matches(word.lower(), known, n=1, cutoff=0.6)), "")
+
+
 def nearest(word: str, known: Sequence[str]) -> str:
     """A hint that names the known word most like `word`, else all the known ones."""
-    close = get_close_matches(word.lower(), known, n=1, cutoff=0.6)
-    if close:
-        return f'did you mean "{close[0]}"?'
+    if close := closest(word, known):
+        return f'did you mean "{close}"?'
     return f"known here: {', '.join(known)}" if known else ""

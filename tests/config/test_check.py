@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fastproxy.config.check import load_judged
-from fastproxy.config.problems import ConfigProblems, Problem, Severity
+from fastproxy.config.problems import ConfigProblems, Problem, Severity, show_key
 from fastproxy.config.schema import Config, KiB, MiB
 from fastproxy.config.worst_case import memory_reserve, worst_case
 from fastproxy.memory.windows import Windows
@@ -75,6 +75,74 @@ def test_a_good_configuration_has_no_problem(room: Room) -> None:
 
 
 PROXY = '[[route]]\naction = "proxy"\n'
+
+SHAPELESS = """
+[server]
+workers = -1
+[memory]
+low_water = 0.9
+slab = "48KiB"
+[limits]
+bdy = "1MiB"
+target_bytes = "1MB"
+[auth]
+secret_file = "HERE/nowhere"
+[backnd.other]
+address = "unix:/x"
+[backend.default]
+address = "http://h/path"
+[backend.broken]
+adress = "http://h"
+[store.strange]
+type = "s4"
+[store.objects]
+type = "s3"
+bukcet = "b"
+endpoint = "nowhere"
+[[route]]
+actoin = "proxy"
+[[route]]
+action = "proxy"
+pth = "/a"
+backend = "broken"
+methods = ["get"]
+[[route]]
+action = "proxy"
+backend = "other"
+[[route]]
+action = "upload"
+path = "up"
+store = "strange"
+max_size = 5
+[[route]]
+action = "static"
+root = 7
+"""
+
+
+def test_a_broken_shape_hides_no_other_problem_and_makes_none(room: Room) -> None:
+    _, found = room.judge(SHAPELESS)
+    assert [(problem.line, show_key(problem.key)) for problem in found] == [
+        (3, "server.workers"),
+        (5, "memory.low_water"),
+        (6, "memory.slab"),
+        (8, "limits.bdy"),
+        (9, "limits.target_bytes"),
+        (11, "auth.secret_file"),
+        (12, "backnd"),
+        (15, "backend.default.address"),
+        (17, "backend.broken.adress"),
+        (19, "store.strange.type"),
+        (22, "store.objects.bukcet"),
+        (23, "store.objects.endpoint"),
+        (25, "route[0].actoin"),
+        (28, "route[1].pth"),
+        (30, "route[1].methods[0]"),
+        (33, "route[2].backend"),
+        (36, "route[3].path"),
+        (38, "route[3].max_size"),
+        (41, "route[4].root"),
+    ]
 
 
 @pytest.mark.parametrize(

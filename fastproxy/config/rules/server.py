@@ -73,13 +73,21 @@ def check_limits(config: Config, source: Source) -> Iterator[Problem]:
         yield source.problem(("limits", "connections"), message, hint, Severity.WARNING)
 
 
-def check_memory(config: Config, source: Source) -> Iterator[Problem]:
-    """The budget lets the oldest upload finish a part; marks and slabs make sense."""
-    memory = config.memory
-    if memory.low_water >= memory.high_water:
-        yield source.problem(("memory", "low_water"), "must be below high_water")
-    if memory.slab & (memory.slab - 1):
+def check_slab(config: Config, source: Source) -> Iterator[Problem]:
+    """The pool lends whole pages."""
+    if config.memory.slab & (config.memory.slab - 1):
         yield source.problem(("memory", "slab"), "must be a power of two", 'e.g. "64KiB"')
+
+
+def check_marks(config: Config, source: Source) -> Iterator[Problem]:
+    """Spilling ends above where it begins."""
+    if config.memory.low_water >= config.memory.high_water:
+        yield source.problem(("memory", "low_water"), "must be below high_water")
+
+
+def check_memory(config: Config, source: Source) -> Iterator[Problem]:
+    """The budget lets the oldest upload finish a part."""
+    memory = config.memory
     needed = least_budget(config)
     if memory.budget < needed:
         message = f"{format_size(memory.budget)} is less than the {format_size(needed)} needed"
