@@ -217,8 +217,7 @@ class Upload:
         digests = Digests((*kit.route.hashes, *permission.hashes, *permission.expected))
         is_live = kit.may_stream and bool(length)
         if is_live:
-            piece = piece_sizes(sizes(1))
-            self._buffer = kit.arena.open(PIECES, lambda number: piece, self._pause, self._resume)
+            self._buffer = self._open_window(sizes(1))
         else:
             self._buffer = kit.arena.open(needs, sizes, self._pause, self._resume)
         transfer = LiveTransfer if is_live else Transfer
@@ -235,6 +234,13 @@ class Upload:
         if isinstance(made, LiveTransfer):
             made.sizes = sizes
         return made
+
+    def _open_window(self, part_size: int) -> UploadBuffer:
+        def piece(number: int) -> int:
+            return piece_sizes(part_size, window.total)
+
+        window = self._kit.arena.open(PIECES, piece, self._pause, self._resume)
+        return window
 
     def _pause(self) -> None:
         self._exchange.pause_body()

@@ -13,7 +13,7 @@ from fastproxy.storage.contract import StoreNeeds
 from fastproxy.uploads.digests import Digests
 
 PIECE_BYTES: Final = 256 * 1024
-# Pieces may be of any size: they are only how the window moves.
+# Pieces may be cut anywhere: they are only how the window moves.
 PIECES: Final = StoreNeeds(min_part=1, part_size=PIECE_BYTES, max_parts=1 << 62)
 
 
@@ -61,9 +61,9 @@ class LivePart:
                 piece.release()
 
 
-def piece_sizes(part_size: int) -> int:
-    """The size of pieces that fill parts of `part_size` exactly: no piece crosses a part's end."""
-    count = -(-part_size // PIECE_BYTES)
-    while part_size % count:
-        count += 1
-    return part_size // count
+def piece_sizes(part_size: int, offset: int) -> int:
+    """The size of the piece that begins at `offset` of the stream: none crosses a part's end.
+
+    By offset and not by number, for the arena may have cut an earlier piece short.
+    """
+    return min(PIECE_BYTES, part_size - offset % part_size)
