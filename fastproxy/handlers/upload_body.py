@@ -220,6 +220,7 @@ class Upload:
             self._buffer = self._open_window(sizes(1))
         else:
             self._buffer = kit.arena.open(needs, sizes, self._pause, self._resume)
+            self._buffer.spare = sizes.spare
         transfer = LiveTransfer if is_live else Transfer
         made = transfer(
             store,

@@ -196,11 +196,15 @@ class Arena:
         spill.submit(writes)
 
     def _send_away(self, buffer: UploadBuffer, writes: list[Write]) -> int:
-        """Cut what the store takes as it is, spill the rest; the slabs that will come back."""
+        """Cut what the store takes as it is, spill the rest; the slabs that will come back.
+
+        Where parts are scarce the disk comes first; without room there, `ask` cuts all the same.
+        """
         account, slabs = buffer.account, buffer.held
         if buffer.is_being_written:  # its new tail has its turn when the write has ended
             return 0
-        if buffer.can_cut and self._policy.flying < self._policy.share:
+        may_cut = buffer.can_cut and buffer.can_spare
+        if may_cut and self._policy.flying < self._policy.share:
             buffer.cut()
             return slabs
         if not buffer.fits_disk():

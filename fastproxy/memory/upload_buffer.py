@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Final, Protocol
 
 from typing_extensions import Buffer
 
@@ -14,6 +14,8 @@ from fastproxy.memory.account import Account, Standing
 from fastproxy.memory.blocks import Holding
 from fastproxy.memory.buffered_part import BufferedPart
 from fastproxy.memory.spill import Spill, Write
+
+_ANY: Final = 1 << 62  # bytes: as good as no limit
 
 
 class Needs(Protocol):
@@ -80,6 +82,9 @@ class UploadBuffer:
 
     The socket's side asks `room()` right before each `get_buffer()` or `feed()`: between two reads
     it can fall to zero, for a tail that was spilled needs a new slab.
+
+    `spare`: bytes that early cuts may take off its parts until the store's count of parts no longer
+    holds the largest object.
     """
 
     __slots__ = (
@@ -96,6 +101,7 @@ class UploadBuffer:
         "_waiting",
         "account",
         "signals",
+        "spare",
     )
 
     def __init__(
@@ -110,6 +116,7 @@ class UploadBuffer:
     ) -> None:
         self.account = account
         self.signals = signals
+        self.spare = _ANY
         self._keeper = keeper
         self._chunker = chunker
         self._needs = needs
@@ -288,8 +295,14 @@ class UploadBuffer:
             and self._completed + 1 < self._needs.max_parts
         )
 
+    @property
+    def can_spare(self) -> bool:
+        """Would all the rest still fit, if the unfinished part ended here?"""
+        return self._chunker.part_room <= self.spare
+
     def cut(self) -> None:
         """End the unfinished part here, so that it can fly."""
+        self.spare -= self._chunker.part_room
         self._chunker.cut()
         self._collect()
 

@@ -2,10 +2,11 @@
 
 S3 takes at most 10,000 parts of 5 MiB to 5 GiB. A known length gives equal parts. An unknown one
 begins small, so that many uploads fit into memory, and grows every thousandth part just so that the
-last of the 10,000 ends beyond 5 TiB.
+last of the 10,000 ends beyond 5 TiB, with something to spare for parts that are cut early.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from fastproxy.errors import BodyTooLarge
@@ -15,9 +16,22 @@ PartSizes = Callable[[int], int]
 
 _STEPS: Final = 10  # times that an unknown length grows
 _MIB: Final = 1 << 20
+_SPARE: Final = 8  # of the largest object one such share may be lost to early cuts
 
 
-def plan_parts(needs: StoreNeeds, length: int | None, wished: int | None) -> PartSizes:
+@dataclass(frozen=True, slots=True)
+class PartPlan:
+    """A part's size by its number; `spare`: what all parts hold in bytes beyond what must fit."""
+
+    sizes: PartSizes
+    spare: int
+
+    def __call__(self, number: int) -> int:
+        """In bytes, from 1."""
+        return self.sizes(number)
+
+
+def plan_parts(needs: StoreNeeds, length: int | None, wished: int | None) -> PartPlan:
     """The size of every part by its number, from 1. `wished`: what the route or the backend asks.
 
     Raises BodyTooLarge when a known length does not fit the store.
@@ -26,14 +40,18 @@ def plan_parts(needs: StoreNeeds, length: int | None, wished: int | None) -> Par
         raise BodyTooLarge(f"{length} bytes, the store takes {needs.max_object}")
     first = min(max(wished or needs.part_size, needs.min_part), needs.max_part)
     if length is not None:
-        return _constant(_equal_size(needs, length, first))
-    if needs.equal_parts or first * needs.max_parts >= needs.max_object:
-        return _constant(first)
+        return _constant(_equal_size(needs, length, first), needs, length)
+    if needs.equal_parts or first * needs.max_parts >= _aim(needs):
+        return _constant(first, needs, needs.max_object)
     return _growing(needs, first)
 
 
-def _constant(size: int) -> PartSizes:
-    return lambda number: size
+def _constant(size: int, needs: StoreNeeds, length: int) -> PartPlan:
+    return PartPlan(lambda number: size, size * needs.max_parts - length)
+
+
+def _aim(needs: StoreNeeds) -> int:
+    return needs.max_object + needs.max_object // _SPARE
 
 
 def _equal_size(needs: StoreNeeds, length: int, first: int) -> int:
@@ -45,16 +63,16 @@ def _equal_size(needs: StoreNeeds, length: int, first: int) -> int:
     return min(-(-least // _MIB) * _MIB, needs.max_part)
 
 
-def _growing(needs: StoreNeeds, first: int) -> PartSizes:
+def _growing(needs: StoreNeeds, first: int) -> PartPlan:
     step = -(-needs.max_parts // _STEPS)
-    factor = _factor(needs.max_object / (first * step))
+    factor = _factor(_aim(needs) / (first * step))
     sizes = [min(int(first * factor**n) // _MIB * _MIB, needs.max_part) for n in range(_STEPS)]
     sizes[0] = first
 
     def size(number: int) -> int:
         return sizes[min((number - 1) // step, _STEPS - 1)]
 
-    return size
+    return PartPlan(size, needs.max_object // _SPARE)
 
 
 def _factor(target: float) -> float:
@@ -64,4 +82,4 @@ def _factor(target: float) -> float:
         middle = (low + high) / 2
         total = sum(middle**n for n in range(_STEPS))
         low, high = (low, middle) if total > target else (middle, high)
-    return high * 1.02  # sizes are rounded down to MiB, and parts cut early leave gaps
+    return high * 1.002  # sizes are rounded down to MiB

@@ -479,6 +479,30 @@ def test_a_store_that_takes_any_size_gets_small_pieces_instead_of_the_disk() -> 
 # --- the disk
 
 
+@pytest.mark.parametrize("has_spare", [False, True])
+def test_parts_are_cut_only_where_the_store_has_some_to_spare(*, has_spare: bool) -> None:
+    async def test() -> None:
+        arena = Arena(memory(12, blocks=64), reserve_bytes=4 * SLAB)
+        socket = Socket()
+        buffer = socket.open(arena, needs(part_size=16 * SLAB))
+        buffer.spare = 64 * SLAB if has_spare else 0
+        data = random.Random(1).randbytes(48 * SLAB)
+        sent = asyncio.create_task(socket.send(buffer, data))
+        sent.add_done_callback(lambda done: buffer.finish())
+        got = []
+        while (part := await buffer.next_part()) is not None:
+            got.append(await bytes_of(part))
+            part.release()
+        await sent
+        assert b"".join(got) == data
+        assert (len(got) > 3) == has_spare
+        assert (arena.stats.spilled_total == 0) == has_spare
+        buffer.close()
+        await arena.close()
+
+    run(test)
+
+
 def test_above_low_water_nothing_touches_the_disk() -> None:
     async def test() -> None:
         threads = HeldBack()

@@ -20,9 +20,11 @@ def reach(needs: StoreNeeds, wished: int | None = None) -> int:
     return sum(size(number) for number in range(1, needs.max_parts + 1))
 
 
-@pytest.mark.parametrize("wished", [None, 5 * MIB, 64 * MIB, 600 * MIB])
-def test_an_unknown_length_reaches_5_tib(wished: int | None) -> None:
-    assert reach(S3, wished) >= 5 * TIB
+@pytest.mark.parametrize("wished", [None, 5 * MIB, 64 * MIB, 525 * MIB, 600 * MIB, 5 << 30])
+def test_an_unknown_length_reaches_5_tib_whatever_is_cut_early(wished: int | None) -> None:
+    spare = plan_parts(S3, None, wished).spare
+    assert spare >= TIB // 2
+    assert reach(S3, wished) >= 5 * TIB + spare
 
 
 def test_an_unknown_length_begins_small_and_never_shrinks() -> None:
@@ -50,7 +52,8 @@ def test_a_known_length_fits_in_equal_parts(length: int, wished: int | None, equ
     part = size(1)
     assert size(10_000) == part
     assert needs.min_part <= part <= needs.max_part
-    assert part * needs.max_parts >= length
+    assert part * needs.max_parts == length + size.spare
+    assert size.spare >= 0
     if wished is not None and needs.min_part <= wished <= needs.max_part:
         assert part >= wished
 
