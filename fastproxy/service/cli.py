@@ -17,15 +17,15 @@ DEFAULT_FILE: Final = "fastproxy.toml"
 FILE_VARIABLE: Final = "FASTPROXY_CONFIG"
 LEVELS: Final = ("debug", "info", "warning", "error")
 
-# Flags of `serve` and `check` that stand for one key of the file.
+# Flags of `serve` and `check` that stand for one key of the file, and how help calls their value.
 FLAGS: Final = {
-    "--listen": ("server", "listen"),
-    "--admin-listen": ("server", "admin_listen"),
-    "--workers": ("server", "workers"),
-    "--state-dir": ("server", "state_dir"),
-    "--access-log": ("log", "access"),
-    "--error-log": ("log", "error"),
-    "--log-level": ("log", "level"),
+    "--listen": ("server", "listen", "ADDRESS"),
+    "--admin-listen": ("server", "admin_listen", "ADDRESS"),
+    "--workers": ("server", "workers", "NUMBER"),
+    "--state-dir": ("server", "state_dir", "DIRECTORY"),
+    "--access-log": ("log", "access", "TARGET"),
+    "--error-log": ("log", "error", "TARGET"),
+    "--log-level": ("log", "level", None),
 }
 
 
@@ -82,13 +82,13 @@ def _add_file(parser: argparse.ArgumentParser) -> None:
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("instead of the file's value")
-    for flag, key in FLAGS.items():
-        text = f"{key[0]}.{key[1]}"
+    for flag, (section, key, metavar) in FLAGS.items():
+        text = f"{section}.{key}"
         if flag == "--listen":
-            group.add_argument(flag, action="append", metavar="ADDRESS", help=f"{text}; repeatable")
+            group.add_argument(flag, action="append", metavar=metavar, help=f"{text}; repeatable")
         else:
             choices = LEVELS if flag == "--log-level" else None
-            group.add_argument(flag, help=text, choices=choices)
+            group.add_argument(flag, help=text, choices=choices, metavar=metavar)
 
 
 def _add_test(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -151,9 +151,9 @@ def _overrides(arguments: argparse.Namespace) -> "list[Override]":
     from fastproxy.config.overrides import Override
 
     given = []
-    for flag, key in FLAGS.items():
+    for flag, (section, key, _) in FLAGS.items():
         value = getattr(arguments, flag.removeprefix("--").replace("-", "_"))
         if value is not None:
             text = ",".join(value) if isinstance(value, list) else value
-            given.append(Override(key, text, flag))
+            given.append(Override((section, key), text, flag))
     return given

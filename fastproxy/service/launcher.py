@@ -108,7 +108,7 @@ def _live(*steps: Callable[[], None]) -> NoReturn:
             step()
         code = 0
     except FastproxyError as error:
-        log.critical("process ends: %s", error)
+        log.critical("process ends: %s", error, exc_info=error.__cause__)
     except BaseException:
         log.critical("process ends by an unexpected error", exc_info=True)
     finally:

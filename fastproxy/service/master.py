@@ -9,6 +9,7 @@ import math
 import os
 import resource
 import signal
+import sys
 import time
 from collections.abc import Callable
 from enum import Enum
@@ -155,6 +156,8 @@ class Master:
 
     def _give_up(self, reason: object) -> None:
         log.critical("cannot start: %s", reason)
+        if self._current.config.log.error != "-":  # whoever started us looks at the terminal
+            print(f"fastproxy: cannot start: {reason}", file=sys.stderr)
         self._exit_status = 1
         self._stop()
 
@@ -189,7 +192,7 @@ class Master:
         if generation is self._pending:
             self._fail_reload("a worker of the new configuration died")
         elif self._phase is Phase.STARTING and os.WIFEXITED(status) and status:
-            self._give_up("a worker failed at once")
+            self._give_up("a worker failed at once, the error log says why")
         else:
             slot.start_at = now + self._delay(slot, lived, now)
 

@@ -56,5 +56,7 @@ def _storing(config: Config, route: UploadRoute) -> str:
 
 def _url(config: Config, name: str, path: str) -> str:
     backend = config.backend.get(name)
-    address = backend.address.removesuffix("/") if backend else name
+    if backend is None:
+        return f'{path} to backend "{name}", which is missing'
+    address = backend.address.removesuffix("/")
     return f"{address} {path}" if address.startswith("unix:") else f"{address}{path}"

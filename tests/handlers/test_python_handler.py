@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from fastproxy.config.schema import PythonRoute
+from fastproxy.handlers.imported import BadHandler
 from fastproxy.handlers.python_handler import Request, Response, make_python
 from tests.handlers.served import DEADLINE_S, Client, ask, served
 
@@ -257,13 +258,13 @@ def test_hop_by_hop_fields_of_a_handler_are_not_sent():
 
 
 @pytest.mark.parametrize(
-    ("handler", "error"),
+    ("handler", "said"),
     [
-        ("tests.nowhere:f", ImportError),
-        (f"{__name__}:absent", AttributeError),
-        (f"{__name__}:MIB", TypeError),
+        ("tests.nowhere:f", "ModuleNotFoundError"),
+        (f"{__name__}:absent", "AttributeError"),
+        (f"{__name__}:MIB", "cannot be called"),
     ],
 )
-def test_a_handler_that_does_not_exist_fails_the_start(handler, error):
-    with pytest.raises(error):
+def test_a_handler_that_does_not_exist_fails_the_start_and_is_named(handler, said):
+    with pytest.raises(BadHandler, match=f'^"{handler}" .*{said}'):
         make_python(PythonRoute(handler=handler), None)

@@ -1,6 +1,7 @@
 """The command line."""
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -156,6 +157,12 @@ def test_routes_test_tells_what_would_happen(
     assert found == code
 
 
+def test_routes_test_says_that_a_backend_is_missing(file: Path, say: Say) -> None:
+    file.write_text(file.read_text().replace("[backend.default]", "[backend.other]"))
+    _, out = say("routes", "test", "PUT", "/app/x", "-c", file)
+    assert '=> proxy: PUT /app/x to backend "default", which is missing' in out
+
+
 def test_routes_test_needs_a_file_that_loads(tmp_path: Path, say: Say) -> None:
     assert say("routes", "test", "GET", "/", "-c", tmp_path / "none")[0] == 78
 
@@ -212,6 +219,23 @@ def test_serve_refuses_a_bad_configuration(
     err = capsys.readouterr().err
     assert f"fastproxy: {tmp_path}/f.toml:2: server.listen[0]:" in err
     assert f"fastproxy: {tmp_path}/f.toml:4: limits.connections:" in err
+
+
+def test_a_start_that_fails_says_so_on_the_terminal_whatever_the_log(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        file = tmp_path / "fastproxy.toml"
+        file.write_text(
+            f'[server]\nlisten = ["{address}"]\n[log]\nerror = "{tmp_path}/error.log"\n'
+        )
+        served = subprocess.run(
+            [sys.executable, "-m", "fastproxy", "serve", "-c", file],
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+    assert served.returncode == 1
+    assert f"fastproxy: cannot start: cannot listen on {address}" in served.stderr
 
 
 def test_the_module_is_the_command_and_imports_nothing_heavy() -> None:
