@@ -209,13 +209,18 @@ class Upload:
 
     def _plan(self, store: Store, key: str, permission: Permission, question: Question) -> Transfer:
         kit, needs, length = self._kit, store.needs, question.length
+        largest = kit.arena.largest_part(needs)
         limits = [kit.route.max_size, needs.max_object]
         if permission.max_size is not None:
             limits.append(permission.max_size)
+        if length is None and needs.max_parts == 1:
+            limits.append(largest)  # more would wait for ever for the rest of its only part
         self._exchange.admit_body(min(limits))
         sizes = plan_parts(needs, length, permission.part_size or kit.route.part_size)
         digests = Digests((*kit.route.hashes, *permission.hashes, *permission.expected))
-        is_live = kit.may_stream and bool(length)
+        # What a signed URL wants in one piece and we cannot hold goes through as it comes.
+        is_held = permission.presigned is None or min(length or 0, sizes(1)) <= largest
+        is_live = bool(length) and (kit.may_stream or not is_held)
         if is_live:
             self._buffer = self._open_window(sizes(1))
         else:

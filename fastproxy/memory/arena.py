@@ -102,6 +102,16 @@ class Arena:
             flying=policy.flying * pool.slab_size,
         )
 
+    def largest_part(self, needs: Needs) -> int:
+        """Bytes that one part may surely have, if the store leaves no other way than to hold it.
+
+        Equal parts must complete from the reserve, an only part from the disk; others can be cut.
+        """
+        memory = self._pool.slab_count * self._pool.slab_size
+        if needs.equal_parts:
+            return memory
+        return max(memory, self._spill.budget) if needs.max_parts == 1 else needs.max_part
+
     # --- coming and going
 
     def open(

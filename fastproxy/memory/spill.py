@@ -61,6 +61,11 @@ class Spill:
         self.total = 0  # bytes ever spilled
 
     @property
+    def budget(self) -> int:
+        """Bytes of disk that may be in use."""
+        return self._budget * self.slab
+
+    @property
     def is_full(self) -> bool:
         """Nothing fits, or the last tail did not, and no disk was freed since."""
         return self._did_not_fit or self._blocks.available == 0

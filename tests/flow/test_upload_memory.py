@@ -23,11 +23,12 @@ from tests.flow.upload_site import (
     Bucket,
     Client,
     Site,
+    body_of,
     running,
     s3_store,
 )
 from tests.servers.seaweed import Seaweed
-from tests.support.monolith import monolith
+from tests.support.monolith import monolith, permit
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(400)  # half a minute on an idle machine; CI may be anything else
@@ -117,7 +118,14 @@ def started(home: Path, seaweed: Seaweed, **memory: Any) -> Iterator[World]:
             memory=memory,
             to_backend={"max_connections": 32, "queue": 4096, "queue_timeout": "60s"},
             store={"objects": s3_store(home, seaweed.endpoint, bucket.name, user)},
-            route=[{"action": "upload", "path": "/s3/**", "store": "objects"}],
+            route=[
+                {
+                    "action": "upload",
+                    "path": "/s3/**",
+                    "store": "objects",
+                    "allowed_hosts": ["127.0.0.1", "localhost"],
+                },
+            ],
         )
         with running(site):
             assert site.put("/s3/warm", b"x" * 100_000).status == 201  # libraries are loaded now
@@ -170,6 +178,32 @@ def test_a_full_queue_refuses_and_a_vanished_client_frees_its_place(
         eventually(lambda: world.site.metric(paused) == 0, "nobody waits", within=30)
         world.site.at_rest()
         assert world.site.put("/s3/one-more", b"x" * 1000).status == 201
+
+
+def test_one_signed_put_that_neither_memory_nor_disk_holds(
+    tmp_path: Path, seaweed: Seaweed
+) -> None:
+    """Known lengths pass through; of unknown ones, what can never be held is refused in time."""
+    body = body_of(40 * MIB)
+    with started(tmp_path, seaweed, budget="16MiB", spill_budget="24MiB") as world:
+        urls = {
+            f"{name}_url": world.bucket.client.generate_presigned_url(
+                f"{name}_object", Params={"Bucket": world.bucket.name, "Key": "one"}
+            )
+            for name in ("put", "get", "delete")
+        }
+        world.site.backend.authorize = lambda asked: permit(key="one", presigned=urls)
+        assert world.site.put("/s3/known", body).upload["size"] == len(body)
+        assert world.bucket.read("one") == body
+        with world.site.client() as client:
+            client.head("PUT", "/s3/unknown", {"Transfer-Encoding": "chunked"})
+            client.chunks(body[: 25 * MIB], (MIB,))
+            assert client.response().status == 413
+        with world.site.client() as client:
+            client.head("PUT", "/s3/smaller", {"Transfer-Encoding": "chunked"})
+            client.chunks(body[: 23 * MIB], (MIB,))
+            assert client.response().upload["size"] == 23 * MIB
+        world.site.at_rest()
 
 
 def begin(site: Site, number: int) -> Client:
