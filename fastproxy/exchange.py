@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from fastproxy.errors import BodyTooLarge, FastproxyError
 from fastproxy.message import Headers, RequestHead, ResponseHead
+from fastproxy.wire.date import date_field
 from fastproxy.wire.framing import LAST_CHUNK, frame_chunk
 from fastproxy.wire.serialize import field_lines, response_head, status_line
 
@@ -347,7 +348,11 @@ class Exchange:
         if self.stage is Stage.STARTED or fault.status is None:
             self.cut()
             return
-        headers: Headers = [(b"Content-Type", b"text/plain; charset=utf-8"), *fields]
+        headers: Headers = [
+            date_field(),
+            (b"Content-Type", b"text/plain; charset=utf-8"),
+            *fields,
+        ]
         if fault.status == 503:
             headers.append((b"Retry-After", b"5"))
         if self.request_id:

@@ -1,14 +1,13 @@
 """Messages of an origin server: what a handler is told of a request, and what it may answer."""
 
 import re
-import time
 from collections.abc import Iterable
-from email.utils import formatdate
 from typing import Final
 
 from fastproxy.exchange import Exchange
 from fastproxy.handlers.forwarded import forwarded_lines
 from fastproxy.message import Headers, ResponseHead
+from fastproxy.wire.date import date_field
 from fastproxy.wire.head import HOP_BY_HOP
 
 TEXT: Final = (b"Content-Type", b"text/plain; charset=utf-8")
@@ -67,23 +66,5 @@ def origin_head(status: int, fields: Iterable[tuple[bytes, bytes]]) -> ResponseH
             has_date = has_date or lower == b"date"
             head.headers.append((name, value))
     if not has_date:
-        head.headers.append((b"Date", _clock.date()))
+        head.headers.append(date_field())
     return head
-
-
-class _Clock:
-    """Date of RFC 9110 section 6.6.1, made once a second."""
-
-    def __init__(self) -> None:
-        self._second = 0
-        self._date = b""
-
-    def date(self) -> bytes:
-        second = int(time.time())
-        if second != self._second:
-            self._second = second
-            self._date = formatdate(second, usegmt=True).encode("ascii")
-        return self._date
-
-
-_clock: Final = _Clock()

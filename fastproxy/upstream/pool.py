@@ -181,7 +181,7 @@ class Pool:
         except (TimeoutError, OSError) as error:
             taker = self._connecting.pop(task, None)
             if taker is not None:
-                taker.connect_failed(_connect_fault(error))
+                taker.connect_failed(_connect_fault(self.origin, error))
             self._connect_next()
             return
         self._open.add(connection)
@@ -215,7 +215,7 @@ class Pool:
         return connection
 
 
-def _connect_fault(error: Exception) -> BackendFault:
+def _connect_fault(origin: Origin, error: Exception) -> BackendFault:
     if isinstance(error, TimeoutError):
-        return ConnectTimeout("connect timeout")
-    return ConnectFailed(str(error))
+        return ConnectTimeout(f"{origin}: connect timeout")
+    return ConnectFailed(f"{origin}: {error}")

@@ -4,6 +4,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 
@@ -32,13 +33,16 @@ def in_flight(running: Proxy, count: int) -> bool:
 
 
 def test_a_refused_connection_is_the_backends_fault() -> None:
-    with proxy(to_backend(f"http://127.0.0.1:{unused_port()}")) as running:
+    address = f"http://127.0.0.1:{unused_port()}"
+    with proxy(to_backend(address)) as running:
         with running.client() as client:
             reply = client.get()
             assert (reply.status, reply.body) == (502, b"502 backend: connect-failed\n")
+            assert parsedate_to_datetime(reply.all(b"date")[0].decode())
             client.send(POST % 3 + b"abc")
             assert client.reply().status == 502
         assert running.logged(2)[0]["end"] == "backend"
+        assert f"connect-failed: {address}: " in running.error_log.read_text()
 
 
 def test_a_missing_unix_socket_is_the_backends_fault(tmp_path: Path) -> None:

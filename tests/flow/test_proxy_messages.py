@@ -226,6 +226,14 @@ def test_a_trusted_proxys_claims_are_continued() -> None:
         assert running.logged(1)[0]["remote_ip"] == "6.6.6.6"
 
 
+def test_a_peer_on_a_unix_socket_is_a_trusted_proxy() -> None:
+    with origin() as backend, proxy(to_backend(backend.address)) as running:
+        with running.unix_client() as client:
+            client.get("/", fields=CLAIMS)
+        assert forwarded(backend.requests[0])[:2] == [b"6.6.6.6, 127.0.0.1", b"https"]
+        assert running.logged(1)[0]["remote_ip"] == "6.6.6.6"
+
+
 def test_fields_and_targets_pass_untouched(plain: Plain) -> None:
     target = "/a%20b/?q=%2F&x=%C3%A9'"
     plain.proxy.get(target, fields="X-B: 1\r\nx-a:  2 \r\nX-B: 3\r\nCookie: a; b\r\n")
