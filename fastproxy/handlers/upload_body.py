@@ -298,7 +298,8 @@ class Upload:
         """See Sink. The connection asked `room()` first."""
         if self._buffer is not None and self._step is Step.RECEIVING:
             for piece in pieces:
-                self._buffer.feed(piece)
+                taken = self._buffer.feed(piece)
+                assert taken == len(piece)  # noqa: S101 - room() said so
 
     def body_end(self) -> None:
         """See Sink."""

@@ -21,7 +21,7 @@ from fastproxy.storage.presigned import DEFAULT_PUT_HEADERS, PresignedTarget
 from fastproxy.uploads.digests import HEX_LENGTH
 
 CONTENT_TYPE: Final = b"application/vnd.fastproxy.authorize+json"
-MAX_ANSWER_BYTES: Final = 128 * 1024
+MAX_ANSWER_BYTES: Final = 8 << 20  # 10,000 part URLs, each with a session token's signature
 _MAX_KEY: Final = 1024  # S3's limit
 
 

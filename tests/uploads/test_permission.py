@@ -1,6 +1,7 @@
 """Asking for permission: what the backend gets, and how its answer is taken."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -37,7 +38,9 @@ QUESTION = Question(
     None,
     "image/png",
 )
-PERMIT = response(b"{}", fields=b"Content-Type: application/vnd.fastproxy.authorize+json; v=1\r\n")
+ROUTE = UploadRoute()
+PERMISSION_TYPE = b"Content-Type: application/vnd.fastproxy.authorize+json; v=1\r\n"
+PERMIT = response(b"{}", fields=PERMISSION_TYPE)
 
 
 def with_pool(address: str, work: Callable[[Pool], Awaitable[T]]) -> T:
@@ -57,9 +60,9 @@ def with_pool(address: str, work: Callable[[Pool], Awaitable[T]]) -> T:
     return uvloop.run(run())
 
 
-def asked(pool: Pool) -> Awaitable[Permission | Answer]:
+def asked(pool: Pool, route: UploadRoute = ROUTE) -> Awaitable[Permission | Answer]:
     """Ask once."""
-    return ask(QUESTION, UploadRoute(), pool, Signer(b"s" * 40, "fastproxy", 60), 10.0)
+    return ask(QUESTION, route, pool, Signer(b"s" * 40, "fastproxy", 60), 10.0)
 
 
 @pytest.mark.parametrize(
@@ -137,8 +140,20 @@ def test_a_permission_with_an_error_status_goes_nowhere() -> None:
         with_pool(backend.address, asked)
 
 
+def test_as_many_signed_parts_as_s3_takes_fit_into_a_permission() -> None:
+    urls = [f"http://store/{number:05}?{'s' * 700}" for number in range(10_000)]
+    answer = {"presigned": {"part_urls": urls, "part_size": 5 << 20}}
+    permit = response(json.dumps(answer).encode(), fields=PERMISSION_TYPE)
+    route = UploadRoute(allowed_hosts=("store",))
+    with origin(lambda peer: peer.send(permit) if peer.request() else None) as backend:
+        permission = with_pool(backend.address, lambda pool: asked(pool, route))
+    assert isinstance(permission, Permission)
+    assert permission.presigned is not None
+    assert permission.presigned.part_urls == tuple(urls)
+
+
 def test_an_enormous_answer_is_cut_off() -> None:
-    huge = response(bytes(200_000))
+    huge = response(bytes(9 << 20))
     with (
         origin(lambda peer: peer.send(huge) if peer.request() else None) as backend,
         pytest.raises(BadResponse),
