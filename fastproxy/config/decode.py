@@ -134,6 +134,7 @@ class _Decoder:
             return msgspec.convert(text, kind, strict=not isinstance(value, Override))
         except msgspec.ValidationError:
             got = f'"{text}"' if isinstance(text, str) else str(text)
+            got = got.lower() if isinstance(text, bool) else got  # as TOML writes it
             return self._fail(key, f"expected {describe(kind)}, got {got}")
         except ValueError as error:
             return self._fail(key, str(error))

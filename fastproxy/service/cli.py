@@ -10,6 +10,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from fastproxy import __version__
+
 if TYPE_CHECKING:
     from fastproxy.config.overrides import Override
 
@@ -44,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """All verbs and their flags."""
     parser = argparse.ArgumentParser(prog="fastproxy", description=_DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
 
     serve = verbs.add_parser("serve", help="run the proxy")
@@ -129,8 +132,6 @@ def _demo(arguments: argparse.Namespace) -> int:
 def _version(_: argparse.Namespace) -> int:
     from importlib.metadata import version
     from platform import python_version
-
-    from fastproxy import __version__
 
     libraries = [f"{name} {version(name)}" for name in ("uvloop", "httptools")]
     print(", ".join([f"fastproxy {__version__}", f"Python {python_version()}", *libraries]))

@@ -1,5 +1,6 @@
 """`fastproxy serve`."""
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -9,6 +10,8 @@ from fastproxy.config.overrides import Override
 from fastproxy.config.problems import ConfigProblems
 from fastproxy.config.schema import Config
 
+log = logging.getLogger(__name__)
+
 
 def run(path: str, flags: Sequence[Override]) -> int:
     """Run until stopped. The configuration is read again, with the same flags, at each reload."""
@@ -16,8 +19,8 @@ def run(path: str, flags: Sequence[Override]) -> int:
 
     def load() -> Config:
         config, warnings = load_judged(path, flags=flags)
-        for warning in warnings:
-            print(f"fastproxy: {warning}", file=sys.stderr)
+        for warning in warnings:  # at the start the log is not open yet: plain on standard error
+            log.warning("%s", warning)
         return config
 
     try:

@@ -105,7 +105,7 @@ def test_all_problems_are_told_at_once_with_their_lines(write: Write) -> None:
         ("[store.a]\npath = '/'", ("store", "a", "type"), "one of: local, s3"),
         ("[server]\nlisten = 'x'", ("server", "listen"), 'e.g. listen = ["..."]'),
         ("[server]\nlisten = [1]", ("server", "listen", 0), "expected text, got 1"),
-        ("[server]\nworkers = true", ("server", "workers"), "expected whole number, got True"),
+        ("[server]\nworkers = true", ("server", "workers"), "expected whole number, got true"),
         ("[server]\nworkers = 1.5", ("server", "workers"), "expected whole number"),
         ("[memory]\nbudget = 100", ("memory", "budget"), "a size needs its unit"),
         ("[memory]\nlow_water = 'x'", ("memory", "low_water"), "expected number"),

@@ -175,6 +175,13 @@ def test_wrong_usage_exits_with_2(words: list[str], capsys: pytest.CaptureFixtur
     assert capsys.readouterr().err.startswith("usage: fastproxy")
 
 
+def test_version_is_a_flag_too(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"fastproxy {__version__}\n"
+
+
 def test_schema_is_json(say: Say) -> None:
     code, out = say("schema")
     assert code == 0
@@ -219,6 +226,19 @@ def test_serve_refuses_a_bad_configuration(
     err = capsys.readouterr().err
     assert f"fastproxy: {tmp_path}/f.toml:2: server.listen[0]:" in err
     assert f"fastproxy: {tmp_path}/f.toml:4: limits.connections:" in err
+
+
+def test_warnings_are_logged_so_that_those_of_a_reload_are_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def run_master(load: Callable[[], Config]) -> int:
+        load()
+        return 0
+
+    monkeypatch.setattr(master, "run_master", run_master)
+    (tmp_path / "f.toml").touch()
+    assert main(["serve", "--config", str(tmp_path / "f.toml")]) == 0
+    assert "f.toml: warning: route: no routes" in caplog.text
 
 
 def test_a_start_that_fails_says_so_on_the_terminal_whatever_the_log(tmp_path: Path) -> None:
