@@ -30,7 +30,7 @@ Answer = tuple[HTTPStatus, str, bytes]  # status, content type, body
 
 
 def run_admin(listener: socket.socket, boards: Sequence[Board], lifeline: int) -> None:
-    """Serve until SIGTERM, or until the master is gone."""
+    """Serve until SIGQUIT, or until the master is gone."""
     asyncio.run(_Admin(boards).serve(listener, lifeline))
 
 
@@ -42,10 +42,11 @@ class _Admin:
     async def serve(self, listener: socket.socket, lifeline: int) -> None:
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
-        loop.add_signal_handler(signal.SIGTERM, ended.set)
+        loop.add_signal_handler(signal.SIGQUIT, ended.set)
         loop.add_signal_handler(signal.SIGUSR1, error_log.reopen)
-        # The master's last workers are still to be watched when the terminal says ^C.
-        for number in (signal.SIGINT, signal.SIGQUIT):
+        # The master's last workers are still to be watched when the terminal says ^C, or when a
+        # supervisor sends SIGTERM to the whole group.
+        for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         loop.add_reader(lifeline, ended.set)
         server = await asyncio.start_server(self._connected, sock=listener, limit=HEAD_BYTES)

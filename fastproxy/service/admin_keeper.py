@@ -29,7 +29,7 @@ class AdminKeeper:
     def replace(self, *, wanted: bool) -> None:
         """End the process there is; start another when one is `wanted`."""
         if self._pid is not None:
-            os.kill(self._pid, signal.SIGTERM)  # reaped as a pid that nobody knows
+            os.kill(self._pid, signal.SIGQUIT)  # reaped as a pid that nobody knows
             self._pid = None
         self.start_at = math.inf
         if wanted:

@@ -77,6 +77,22 @@ def test_a_killed_admin_process_is_replaced(tmp_path: Path) -> None:
         assert eventually(lambda: master.admin_get("/healthz"), "answers again")[0] == 200
 
 
+def test_a_drain_of_the_whole_group_is_still_watched(tmp_path: Path) -> None:
+    release = tmp_path / "release"
+    with running(tmp_path) as master:
+        worker = master.reply().pid
+        held = ask(master.main, f"/hold?{release}")
+        master.reply()  # the worker has accepted the first, for it accepts in order
+        for pid in (*master.children(), master.pid):
+            os.kill(pid, signal.SIGTERM)
+        eventually(lambda: master.admin_get("/readyz")[0] == 503, "not ready")
+        assert worker in master.children()
+        release.touch()
+        assert answer(held)[0] == 200
+        assert master.wait() == 0
+        assert not master.logged("the admin process died")
+
+
 def test_without_an_address_there_is_no_admin_process(tmp_path: Path) -> None:
     with running(tmp_path, wait=False, admin_listen="") as master:
         eventually(master.reply, "ready")
