@@ -76,6 +76,7 @@ class ResponseHead:
         "content_length",
         "headers",
         "is_chunked",
+        "is_dated",
         "is_private",
         "keep_alive",
         "keep_alive_timeout_s",
@@ -96,6 +97,7 @@ class ResponseHead:
         self.is_chunked = False
         self.keep_alive = minor_version == 1
         self.keep_alive_timeout_s: float | None = None
+        self.is_dated = False
         self.is_private = False  # of a type that is between backends and us
         self.upgrade = b""
 

@@ -20,6 +20,7 @@ from fastproxy.errors import (
     TargetTooLong,
 )
 from fastproxy.message import Headers, RequestHead, ResponseHead
+from fastproxy.wire.date import date_field
 
 END_OF_HEAD: Final = b"\r\n\r\n"
 
@@ -283,6 +284,9 @@ class ResponseHeadParser:
         head.minor_version = int(version[2])
         head.keep_alive = head.minor_version == 1
         _sort_response_fields(head, fields.headers)
+        if not head.is_dated and head.status >= 200:
+            # RFC 9110 section 6.6.1: who forwards an answer without a date adds when it came.
+            head.headers.append(date_field())
         return head
 
 
@@ -326,6 +330,11 @@ def _take_response_upgrade(head: ResponseHead, value: bytes, _: list[bytes]) -> 
     head.upgrade = value
 
 
+def _take_date(head: ResponseHead, value: bytes, _: list[bytes]) -> None:
+    head.headers.append((b"Date", value))
+    head.is_dated = True
+
+
 def _take_content_type(head: ResponseHead, value: bytes, _: list[bytes]) -> None:
     head.headers.append((b"Content-Type", value))
     head.is_private = value.lower().startswith(PRIVATE_TYPE)
@@ -343,4 +352,5 @@ _RESPONSE_FIELDS: Final = {
     b"upgrade": _take_response_upgrade,
     b"keep-alive": _take_keep_alive,
     b"content-type": _take_content_type,
+    b"date": _take_date,
 }

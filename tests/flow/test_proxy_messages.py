@@ -1,6 +1,7 @@
 """Heads and bodies through the proxy, both ways, byte for byte."""
 
 import os
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import pytest
@@ -286,3 +287,21 @@ def test_a_permission_never_reaches_a_client() -> None:
 
 
 _PERMISSION = b"Content-Type: Application/vnd.fastproxy.authorize+json\r\n"
+
+
+def test_an_answer_without_a_date_gets_one_and_one_with_a_date_keeps_it() -> None:
+    old = b"Tue, 15 Nov 1994 08:12:31 GMT"
+
+    def script(peer: Peer) -> None:
+        while request := peer.request():
+            is_dated = request.target == b"/dated"
+            peer.send(response(fields=b"dAte: %b\r\n" % old if is_dated else b""))
+
+    with (
+        origin(script) as backend,
+        proxy(to_backend(backend.address)) as front,
+        front.client() as client,
+    ):
+        assert client.get("/dated").all(b"date") == [old]
+        (added,) = client.get("/").all(b"date")
+        assert parsedate_to_datetime(added.decode()).tzinfo is not None
