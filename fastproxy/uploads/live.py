@@ -56,7 +56,11 @@ class LivePart:
                 if not left and self.judge is not None:
                     self.judge()
                 async for run in piece.chunks():
-                    yield run
+                    views, run = list(run), ()  # noqa: PLW2901 - no other name may hold them
+                    yield views
+                    # Whoever asks for the next run still holds this one, and would hold its slabs
+                    # while there is none: with all uploads waiting so, none would ever come.
+                    views.clear()
             finally:
                 piece.release()
 

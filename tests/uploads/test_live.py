@@ -1,7 +1,6 @@
 """Parts that are sent while they arrive: each exactly as long as it promised, memory or not."""
 
 import asyncio
-from collections.abc import Sequence
 
 import pytest
 import uvloop
@@ -19,8 +18,7 @@ BODY = bytes(index * 7 % 251 for index in range(3 * PIECE_BYTES))
 
 async def sent(part: LivePart) -> bytes:
     async def read() -> bytes:
-        runs: list[Sequence[memoryview]] = [run async for run in part.chunks()]
-        return b"".join(bytes(view) for run in runs for view in run)
+        return b"".join([b"".join(run) async for run in part.chunks()])
 
     return await asyncio.wait_for(read(), 10)
 
@@ -66,3 +64,31 @@ def test_pieces_are_large_until_the_end_of_the_part(part_size: int) -> None:
         pieces += 1
     assert offset == part_size * 4
     assert pieces == -(-part_size // PIECE_BYTES)
+
+
+def test_a_part_that_waits_for_bytes_holds_no_memory() -> None:
+    async def test() -> None:
+        arena = Arena(Memory(budget=Size(4 << 20), slab=Size(SLAB)), reserve_bytes=1)
+        buffer = open_live(arena, PIECE_BYTES)
+        buffer.feed(BODY[:1000])
+        buffer.cut()
+        asked = asyncio.Event()
+        taken = bytearray()
+
+        async def take() -> None:
+            async for run in LivePart(buffer, Digests(["md5"]), 1, 0, PIECE_BYTES).chunks():
+                taken.extend(b"".join(bytes(view) for view in run))
+                asked.set()
+
+        taking = asyncio.create_task(take())
+        await asked.wait()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert arena.stats.slabs_used == 0
+        buffer.feed(BODY[1000:PIECE_BYTES])
+        await asyncio.wait_for(taking, 10)
+        assert taken == BODY[:PIECE_BYTES]
+        buffer.close()
+        await arena.close()
+
+    uvloop.run(test())
