@@ -56,6 +56,7 @@ def test_every_field_arrives() -> None:
         ({"key": "a\nb"}, "key"),
         ({"key": "x" * 1025}, "key"),
         ({"key": None}, "key"),
+        ({"id": "x" * 2049}, "id"),
         ({"presigned": {"url": "x"}}, "url"),
     ],
 )
