@@ -36,7 +36,7 @@ def demo(*flags: str) -> Iterator[tuple[subprocess.Popen[str], Path]]:
             if process.poll() is None:
                 for pid in [*family(process.pid), process.pid]:
                     os.kill(pid, signal.SIGKILL)
-            process.communicate()
+            process.communicate(timeout=20)
 
 
 def family(pid: int) -> list[int]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.child import mortal
 from tests.support.client import Client
 from tests.support.harness import Proxy, proxy
 from tests.support.origin import Peer, chunked, origin, response
@@ -166,7 +167,9 @@ def two_sync_workers(home: Path) -> Iterator[str]:
     address = f"unix:{home}/monolith.sock"
     command = [sys.executable, "-m", "gunicorn", "--workers", "2", "--bind", address]
     log = (home / "gunicorn.log").open("wb")
-    process = subprocess.Popen([*command, "--chdir", str(home), "monolith"], stdout=log, stderr=log)
+    process = subprocess.Popen(
+        mortal([*command, "--chdir", str(home), "monolith"]), stdout=log, stderr=log
+    )
     try:
         eventually((home / "monolith.sock").exists, "gunicorn listens", within=20)
         yield address

@@ -20,11 +20,11 @@ from typing import Any, Self
 
 from fastproxy.storage.journal import Entry, fold
 from tests.service.running import children, is_alive
+from tests.support.child import REPOSITORY, mortal
 from tests.support.monolith import Monolith
 from tests.support.waiting import eventually
 
 SECRET = b"a shared secret of 32 bytes long"
-REPOSITORY = Path(__file__).parents[2]
 MIB = 1 << 20
 _PATTERN = random.Random(7).randbytes(MIB + 7)  # no part size is a multiple: order shows
 
@@ -72,7 +72,8 @@ class Site:
         config = self.home / "fastproxy.toml"
         config.write_text(to_toml(self.tables))
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "fastproxy", "serve", "--config", str(config)], cwd=REPOSITORY
+            mortal([sys.executable, "-m", "fastproxy", "serve", "--config", str(config)]),
+            cwd=REPOSITORY,
         )
         self.until_ready()
 

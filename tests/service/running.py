@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-T = TypeVar("T")
+from tests.support.child import REPOSITORY, mortal
 
-REPOSITORY = Path(__file__).parents[2]
+T = TypeVar("T")
 
 
 def eventually(get: Callable[[], T], what: str, *, within: float = 20.0) -> T:
@@ -89,7 +89,7 @@ class Running:
         if not self.conf.exists():
             self.configure()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.service.master_under_test", str(self.conf)],
+            mortal([sys.executable, "-m", "tests.service.master_under_test", str(self.conf)]),
             cwd=REPOSITORY,
             env={**os.environ, **(env or {})},
         )

@@ -2,10 +2,7 @@
 
 import asyncio
 import os
-import signal
 import stat
-import subprocess
-import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +15,7 @@ from fastproxy.errors import StoreRefused, StoreUnavailable
 from fastproxy.storage import journal as journal_module
 from fastproxy.storage.contract import Leftover, Stage
 from fastproxy.storage.journal import Entry, Journal, Recovery, fold, recover
+from tests.support import child
 
 LEFT = Leftover("k", Stage.INTENT, since=1000.0, write_id="w")
 
@@ -220,15 +218,9 @@ time.sleep(60)
 
 
 def test_a_killed_process_leaves_its_entries_to_the_next(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", CRASH, str(tmp_path)], stdout=subprocess.PIPE, cwd=Path.cwd()
-    )
-    with process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
+    with child.python(CRASH, str(tmp_path)) as (_, said):
+        assert said.readline() == b"ready\n"
         assert recovered(tmp_path, Undoer()) == Recovery()
-        process.send_signal(signal.SIGKILL)
-        process.wait()
     undo = Undoer()
     assert recovered(tmp_path, undo) == Recovery(undone=50)
     assert [e.left.key for e in undo.seen if e.left] == [str(i) for i in range(50)]

@@ -2,10 +2,7 @@
 
 import asyncio
 import os
-import signal
 import stat
-import subprocess
-import sys
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -20,6 +17,7 @@ from fastproxy.storage.contract import Leftover, Stage
 from fastproxy.storage.folder import MARK, TMP, segments
 from fastproxy.storage.local import LocalStore
 from tests.storage.bodies import Bytes, pattern
+from tests.support import child
 
 
 def with_store(root: Path, body: Callable[[LocalStore], Awaitable[None]]) -> None:
@@ -269,21 +267,15 @@ asyncio.run(main())
 
 
 def test_what_a_killed_process_left_is_swept_and_a_living_ones_is_not(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", CRASH, str(tmp_path)], stdout=subprocess.PIPE, cwd=Path.cwd()
-    )
-    with process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
 
-        async def nothing(store: LocalStore) -> None:
-            """Opening sweeps."""
+    async def nothing(store: LocalStore) -> None:
+        """Opening sweeps."""
 
+    with child.python(CRASH, str(tmp_path)) as (_, said):
+        assert said.readline() == b"ready\n"
         with_store(tmp_path, nothing)
         assert len(unfinished(tmp_path)) == 1
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        with_store(tmp_path, nothing)
+    with_store(tmp_path, nothing)
     assert unfinished(tmp_path) == []
     assert [p.name for p in (tmp_path / TMP).iterdir()] == ["lock"]
 

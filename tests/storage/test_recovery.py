@@ -3,9 +3,6 @@
 import asyncio
 import json
 import secrets
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +16,7 @@ from fastproxy.storage.sender import HttpCall
 from tests.contract.stores import multipart_target, s3_config
 from tests.servers.seaweed import Seaweed
 from tests.storage.bodies import run
+from tests.support import child
 
 CRASH = """
 import asyncio, json, sys
@@ -74,14 +72,8 @@ def test_a_killed_process_leaves_neither_uploads_nor_unconfirmed_objects(
         {name: getattr(config, name) for name in fields},
         {name: getattr(target, name) for name in urls},
     ]
-    process = subprocess.Popen(
-        [sys.executable, "-c", CRASH, json.dumps(told)], stdout=subprocess.PIPE, cwd=Path.cwd()
-    )
-    with process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    with child.python(CRASH, json.dumps(told)) as (_, said):
+        assert said.readline() == b"ready\n"
 
     def keys() -> list[str]:
         listed = witness.list_objects_v2(Bucket=bucket).get("Contents", [])

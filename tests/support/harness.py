@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.support.child import REPOSITORY, mortal
 from tests.support.client import Client, Reply
 from tests.support.waiting import eventually
-
-REPOSITORY = Path(__file__).parents[2]
 
 # What a program that survived its own bug still says.
 _SIGNS_OF_BUGS = (
@@ -69,7 +68,9 @@ class Proxy:
         """Start, and wait until it is ready."""
         with self.stderr.open("ab") as stderr:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "fastproxy", "serve", "--config", str(self.config_path)],
+                mortal(
+                    [sys.executable, "-m", "fastproxy", "serve", "--config", str(self.config_path)]
+                ),
                 cwd=REPOSITORY,
                 stdout=stderr,
                 stderr=stderr,
