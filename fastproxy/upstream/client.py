@@ -141,16 +141,22 @@ class _Exchange:
         else:
             connection.send([head])
             async for run in call.body.chunks():
-                for burst in _bursts(run) if connection.copies else (run,):
-                    if self._answer.done():
-                        return  # an early answer, or the end of the connection
-                    connection.send(burst)
-                    await self._drained(connection)
+                await self._send_run(connection, run)
+                if self._answer.done():
+                    return  # an early answer, or the end of the connection
         await self._drained(connection)
         if not self._answer.done():
             self.deadline = NEVER
             connection.is_request_sent = True
             connection.expect_answer_within(call.timeout_s)
+
+    async def _send_run(self, connection: UpstreamConnection, run: Sequence[memoryview]) -> None:
+        """On its own, for while the next run is awaited no variable may hold a view of the last."""
+        for burst in _bursts(run) if connection.copies else (run,):
+            if self._answer.done():
+                return
+            connection.send(burst)
+            await self._drained(connection)
 
     def _lines(self) -> bytes:
         call = self._call
