@@ -25,6 +25,8 @@ class BufferedPart:
     Satisfies fastproxy.storage.contract.PartBody. `offset` and `size` in bytes of the stream.
     """
 
+    is_retained = True
+
     def __init__(self, number: int, offset: int, spill: Spill, listener: Listener) -> None:
         self.number = number
         self.offset = offset

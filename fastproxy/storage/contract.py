@@ -2,8 +2,8 @@
 
 * An object appears whole or not at all: no reader ever sees a partial object under its key.
 * `put` and `complete` return only after the store confirmed the size (and checksum, if it has one).
-* `abort` and `delete` may be called again and after failures; what is already gone is no error.
-* A stored object is ours to remove until `keep`: after a crash the next start deletes it.
+* `abort` and `undo` may be called again and after failures; what is already gone is no error.
+* `undo` removes what its own write made and nothing else, whatever is under that key by now.
 * Failures are StorageFault and nothing else; cancellation is never turned into one.
 """
 
@@ -29,7 +29,7 @@ class StoreNeeds:
 
 
 class PartBody(Protocol):
-    """The bytes of one part, in memory or read back from disk; can be read again for a retry."""
+    """The bytes of one part: in memory, read back from disk, or still to come."""
 
     @property
     def number(self) -> int:
@@ -43,6 +43,11 @@ class PartBody(Protocol):
 
     @property
     def size(self) -> int: ...
+    @property
+    def is_retained(self) -> bool:
+        """Whether it can be read again for a retry."""
+        ...
+
     def chunks(self) -> AsyncIterator[Sequence[memoryview]]:
         """The bytes in order, in runs of views; a run is valid until the next is asked for."""
         ...
@@ -50,22 +55,29 @@ class PartBody(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What the store confirmed."""
+    """What the store confirmed. `write_id` names the write that made it."""
 
     key: str
     size: int
     etag: str = ""
     path: str = ""  # local directory only
+    write_id: str = ""
     checksums: dict[str, str] = field(default_factory=dict)
 
 
 class Stage(Enum):
-    """How far a write had come when it was left behind."""
+    """How far a write has come."""
 
     INTENT = "intent"  # a multipart upload may exist; its id is not known
     UPLOADING = "uploading"  # a multipart upload exists, nothing is visible
     COMPLETING = "completing"  # the object may be visible
     STORED = "stored"  # the object is visible and nobody was told of it
+    REPORTED = "reported"  # somebody may rely on it: never removed without a refusal
+    REFUSED = "refused"  # nobody will rely on it
+
+
+UNFINISHED = frozenset({Stage.INTENT, Stage.UPLOADING, Stage.COMPLETING})
+REMOVABLE = frozenset({Stage.COMPLETING, Stage.STORED, Stage.REFUSED})  # an object may be there
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +96,7 @@ class Leftover:
     etag: str = ""
     abort_url: str = ""
     delete_url: str = ""
+    get_url: str = ""
 
 
 class PartUpload(Protocol):
@@ -127,17 +140,6 @@ class Store(Protocol):
         self, key: str, *, content_type: str = "", size: int | None = None, write_id: str = ""
     ) -> PartUpload:
         """Start a multipart upload; `size` in bytes when it is known."""
-        ...
-
-    async def delete(self, key: str) -> None:
-        """Remove an object."""
-        ...
-
-    def keep(self, key: str) -> None:
-        """The object is no longer ours: to be called before anybody is told of it.
-
-        Not after: a crash between the two would remove an object somebody relies on.
-        """
         ...
 
     async def undo(self, left: Leftover) -> None:

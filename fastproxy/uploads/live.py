@@ -32,6 +32,8 @@ class LivePart:
     part incomplete, so that the store does not take it.
     """
 
+    is_retained: ClassVar[bool] = False
+
     buffer: UploadBuffer
     digests: Digests
     number: int

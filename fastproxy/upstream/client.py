@@ -28,15 +28,21 @@ from fastproxy.wire.serialize import field_lines, request_head, safe_fields
 
 MAX_ANSWER_BYTES: Final = 1 << 20
 _TLS_BURST: Final = 256 * 1024
+_CONTINUE_S: Final = 1.0  # as the SDKs of AWS: not every server answers an expectation
 _MAY_REPEAT: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 
 
 class Streamed(Protocol):
-    """A body of known size that can be read from its beginning again."""
+    """A body of known size."""
 
     @property
     def size(self) -> int:
         """Bytes in all."""
+        ...
+
+    @property
+    def is_retained(self) -> bool:
+        """Whether it can be read from its beginning again."""
         ...
 
     def chunks(self) -> AsyncIterator[Sequence[memoryview]]:
@@ -108,6 +114,7 @@ class _Exchange:
         self._acquired: asyncio.Future[UpstreamConnection] = self._reactor.loop.create_future()
         self._answer: asyncio.Future[Answer] = self._reactor.loop.create_future()
         self._writable: asyncio.Future[None] | None = None
+        self._wanted: asyncio.Future[bool] = self._reactor.loop.create_future()  # the body
         self._head: ResponseHead | None = None
         self._body = bytearray()
         self._unsent = 0
@@ -136,19 +143,31 @@ class _Exchange:
         connection.begin(self, call.method.encode("ascii"), call.timeout_s)
         head = request_head(call.method.encode("ascii"), call.target, self._lines())
         self._watch_progress()
+        is_whole = True
         if isinstance(call.body, bytes) or call.body is None:
             connection.send([head, call.body] if call.body else [head])
         else:
             connection.send([head])
-            async for run in call.body.chunks():
-                await self._send_run(connection, run)
-                if self._answer.done():
-                    return  # an early answer, or the end of the connection
+            is_whole = await self._send_streamed(connection, call.body)
         await self._drained(connection)
         if not self._answer.done():
             self.deadline = NEVER
-            connection.is_request_sent = True
+            connection.is_request_sent = is_whole
             connection.expect_answer_within(call.timeout_s)
+
+    async def _send_streamed(self, connection: UpstreamConnection, body: Streamed) -> bool:
+        """Whether all of it was sent: not after an early answer, or the end of the connection."""
+        if _asks_first(body) and not await self._is_wanted():
+            return False
+        async for run in body.chunks():
+            await self._send_run(connection, run)
+            if self._answer.done():
+                return False
+        return True
+
+    async def _is_wanted(self) -> bool:
+        await asyncio.wait((self._wanted,), timeout=_CONTINUE_S)
+        return not self._wanted.done() or self._wanted.result()
 
     async def _send_run(self, connection: UpstreamConnection, run: Sequence[memoryview]) -> None:
         """On its own, for while the next run is awaited no variable may hold a view of the last."""
@@ -165,6 +184,8 @@ class _Exchange:
         if call.body is not None:
             size = len(call.body) if isinstance(call.body, bytes) else call.body.size
             lines += b"Content-Length: %d\r\n" % size
+            if _asks_first(call.body):
+                lines += b"Expect: 100-continue\r\n"
         elif call.method in ("POST", "PUT", "PATCH"):
             lines += b"Content-Length: 0\r\n"
         return lines
@@ -212,6 +233,8 @@ class _Exchange:
             raise BadResponse("switched protocols unasked")
         if head.status >= 200:
             self._head = head
+        if head.status >= 200 or head.status == 100:
+            self._decide(is_wanted=head.status == 100)
 
     def response_data(self, pieces: list[memoryview]) -> None:
         """See Receiver."""
@@ -238,7 +261,12 @@ class _Exchange:
             self.was_stale = connection.uses > 1 and not connection.has_answered
         if not self._answer.done():
             self._answer.set_exception(fault)
+        self._decide(is_wanted=False)
         self.backend_writable()
+
+    def _decide(self, *, is_wanted: bool) -> None:
+        if not self._wanted.done():
+            self._wanted.set_result(is_wanted)
 
     def backend_blocked(self) -> None:
         """See Receiver."""
@@ -248,6 +276,15 @@ class _Exchange:
         if self._writable is not None and not self._writable.done():
             self._writable.set_result(None)
         self._writable = None
+
+
+def _asks_first(body: bytes | Streamed) -> bool:
+    """Whether the body leaves only after "100 Continue" (RFC 9110 section 10.1.1).
+
+    What cannot be sent again must not be spent on a pooled connection that its peer has closed, nor
+    on a store that refuses the request whatever its body is.
+    """
+    return not isinstance(body, bytes) and not body.is_retained and body.size > 0
 
 
 def _bursts(run: Sequence[memoryview]) -> Iterator[Sequence[memoryview]]:

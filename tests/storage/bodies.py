@@ -18,6 +18,8 @@ T = TypeVar("T")
 class Bytes:
     """A PartBody of bytes in memory; `reads` counts how often it was asked for."""
 
+    is_retained = True
+
     def __init__(self, data: bytes, number: int = 1, offset: int = 0, step: int = 65536) -> None:
         self.data = data
         self.number = number

@@ -18,6 +18,8 @@ NAMES = ("md5", "sha1", "sha256", "sha512")
 class Piece:
     """A part in runs of views."""
 
+    is_retained = True
+
     def __init__(self, *runs: bytes) -> None:
         self.number, self.offset = 1, 0
         self.size = sum(map(len, runs))

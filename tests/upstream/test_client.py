@@ -10,10 +10,10 @@ import uvloop
 
 from fastproxy.deadlines import Deadlines
 from fastproxy.reactor import Reactor
-from fastproxy.upstream.client import HttpClient
+from fastproxy.upstream.client import Answer, HttpClient
 from fastproxy.upstream.pool import PoolLimits
 from fastproxy.wire.scratch import Scratch
-from tests.support.origin import Peer, origin, response
+from tests.support.origin import Peer, Request, echo, origin, response
 from tests.support.tls import tls_before
 from tests.support.waiting import until
 
@@ -43,6 +43,7 @@ class Waiting:
     """Two runs; the second only when `memory`, where the first was, has been freed."""
 
     size = 2 * SIZE
+    is_retained = True
 
     def __init__(self) -> None:
         self.memory = bytearray(b"a" * SIZE)
@@ -84,3 +85,91 @@ def test_who_waits_for_the_next_bytes_holds_none_of_the_last(is_tls: bool, tmp_p
         with tls_before(port, tmp_path) as front:
             context = ssl.create_default_context(cafile=str(front.ca_file))
             with_client(put(f"{front.url}/part"), context)
+
+
+class Once:
+    """A body that can be read only once; `reads` counts."""
+
+    is_retained = False
+
+    def __init__(self, data: bytes = b"live") -> None:
+        self.data = data
+        self.size = len(data)
+        self.reads = 0
+
+    async def chunks(self) -> AsyncIterator[Sequence[memoryview]]:
+        self.reads += 1
+        assert self.reads == 1
+        yield [memoryview(self.data)]
+
+
+def continued(peer: Peer, head: Request) -> None:
+    """Say that the body is wanted, take it, and answer with it."""
+    assert head.header(b"expect") == b"100-continue"
+    peer.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+    peer.send(response(peer.take(int(head.header(b"content-length") or 0))))
+
+
+def puts(address: str, body: Once, times: int = 1) -> list[Answer]:
+    """A GET that leaves a pooled connection, then the body, `times` times."""
+    answers: list[Answer] = []
+
+    async def use(client: HttpClient) -> None:
+        await client.request("GET", f"{address}/", headers=[])
+        while len(answers) < times:
+            answers.append(await client.request("PUT", f"{address}/", headers=[], body=body))
+
+    with_client(use)
+    return answers
+
+
+def test_a_stale_connection_does_not_cost_a_body_that_was_not_retained() -> None:
+    def script(peer: Peer) -> None:
+        while (head := peer.head()) is not None:
+            if head.method == b"GET":
+                peer.send(response(b""))
+            elif peer.number == 0:
+                return  # as if it had been closed while the request was on its way
+            else:
+                continued(peer, head)
+
+    body = Once()
+    with origin(script) as store:
+        (answer,) = puts(store.address, body)
+        assert answer.body == b"live"
+        assert body.reads == 1
+        assert store.connections == 2
+
+
+def test_a_refusal_leaves_a_body_that_was_not_retained_for_another_try() -> None:
+    def script(peer: Peer) -> None:
+        while (head := peer.head()) is not None:
+            if head.method == b"GET":
+                peer.send(response(b""))
+            elif peer.number == 0:
+                peer.send(response(b"slow down", status=b"503 Slow Down"))
+            else:
+                continued(peer, head)
+
+    body = Once()
+    with origin(script) as store:
+        refused, stored = puts(store.address, body, times=2)
+        assert (refused.status, refused.body) == (503, b"slow down")
+        assert (stored.status, stored.body) == (200, b"live")
+        assert store.connections == 2  # after what was announced and not sent none can be used
+
+
+def test_a_store_that_says_nothing_to_an_expectation_gets_the_body_all_the_same() -> None:
+    body = Once()
+    with origin(echo) as store:
+        (answer,) = puts(store.address, body)
+        assert answer.body == b"live"
+
+
+def test_nothing_is_expected_for_a_body_that_can_be_sent_again_or_is_empty() -> None:
+    body, empty = Once(), Once(b"")
+    body.is_retained = True
+    with origin(echo) as store:
+        puts(store.address, body)
+        puts(store.address, empty)
+        assert [request.header(b"expect") for request in store.requests] == [None] * 4
