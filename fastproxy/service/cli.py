@@ -55,8 +55,9 @@ def build_parser() -> argparse.ArgumentParser:
     serve.set_defaults(run=_serve)
 
     check = verbs.add_parser("check", help="judge a configuration and show its routes")
-    check.add_argument("file", nargs="?", help="the file (default: as --config)")
-    _add_file(check)
+    file = check.add_mutually_exclusive_group()
+    file.add_argument("file", nargs="?", help="the file (default: as --config)")
+    _add_file(file)
     _add_flags(check)
     check.set_defaults(run=_check)
 
@@ -77,7 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
 _DESCRIPTION = "A smart reverse proxy that takes slow requests off a monolith."
 
 
-def _add_file(parser: argparse.ArgumentParser) -> None:
+def _add_file(parser: "argparse._ActionsContainer") -> None:
     default = os.environ.get(FILE_VARIABLE, DEFAULT_FILE)
     text = f"the configuration (default: ${FILE_VARIABLE}, else {DEFAULT_FILE})"
     parser.add_argument("--config", "-c", default=default, metavar="FILE", help=text)

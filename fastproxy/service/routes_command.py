@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from fastproxy.config.load import load
-from fastproxy.config.problems import ConfigProblems
+from fastproxy.config.load import Source, read
+from fastproxy.config.problems import ConfigProblems, Problem, Severity
+from fastproxy.config.rules.routes import check_routes
 from fastproxy.config.schema import AsgiRoute, Config, ProxyRoute, PythonRoute, UploadRoute
 from fastproxy.config.units import format_size
 from fastproxy.errors import BadHead
@@ -36,9 +37,14 @@ class Asked:
 
 
 def run(path: str, asked: Asked) -> int:
-    """0 when a route takes the request, 1 when it is refused, 78 without a configuration."""
+    """0 when a route takes the request, 1 when it is refused.
+
+    78 without a configuration, or when something is wrong with the route: see `fastproxy check`.
+    """
     try:
-        config = load(path)
+        config, source, problems = read(path)
+        if problems:
+            raise ConfigProblems(problems)
         table = RouteTable(config.route)
     except ConfigProblems as error:
         print(error)
@@ -65,6 +71,9 @@ def run(path: str, asked: Asked) -> int:
     notes = list(_notes(config, route, asked))
     for note in notes:
         print(f"   {note}")
+    if errors := list(_errors(config, source, route)):
+        print(*errors, sep="\n")
+        return os.EX_CONFIG
     return 1 if any(note.startswith("4") for note in notes) else 0
 
 
@@ -101,6 +110,13 @@ def _notes(config: Config, row: TableRoute, asked: Asked) -> Iterator[str]:
     length = asked.headers.get("content-length", "")
     if limit is not None and length.isdecimal() and int(length) > limit:
         yield f"413: the body is larger than {format_size(limit)}"
+
+
+def _errors(config: Config, source: Source, row: TableRoute) -> Iterator[Problem]:
+    """What keeps the proxy from starting with this route; others may be wrong, too."""
+    for problem in check_routes(config, source):
+        if problem.severity is Severity.ERROR and problem.key[:2] == ("route", row.index):
+            yield problem
 
 
 def _body_limit(config: Config, row: TableRoute) -> int | None:

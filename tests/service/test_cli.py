@@ -159,12 +159,28 @@ def test_routes_test_tells_what_would_happen(
 
 def test_routes_test_says_that_a_backend_is_missing(file: Path, say: Say) -> None:
     file.write_text(file.read_text().replace("[backend.default]", "[backend.other]"))
-    _, out = say("routes", "test", "PUT", "/app/x", "-c", file)
+    code, out = say("routes", "test", "PUT", "/app/x", "-c", file)
+    assert code == 78
     assert '=> proxy: PUT /app/x to backend "default", which is missing' in out
+    assert out.endswith(
+        ': route[2].backend: backend "default" does not exist (known here: other)\n'
+    )
+    assert "route[0]" not in out.partition("=>")[2]  # wrong in the same way, but not asked about
+    assert say("routes", "test", "GET", "/gone", "--host", "old.example", "-c", file)[0] == 0
 
 
 def test_routes_test_needs_a_file_that_loads(tmp_path: Path, say: Say) -> None:
     assert say("routes", "test", "GET", "/", "-c", tmp_path / "none")[0] == 78
+
+
+def test_check_takes_one_file_only(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["check", file, "--config", file], ["check", "-c", file, file]):
+        with pytest.raises(SystemExit) as caught:
+            main([str(word) for word in words])
+        assert caught.value.code == 2
+        err = capsys.readouterr().err
+        assert "not allowed with argument" in err
+        assert "--config/-c" in err
 
 
 @pytest.mark.parametrize("words", [[], ["serve", "--workers"], ["what"], ["routes", "test", "GET"]])
