@@ -21,12 +21,14 @@ from fastproxy.reporting import Reports
 from fastproxy.routes import RouteTable
 from fastproxy.storage.backoff import RetryPolicy
 from fastproxy.storage.open import recover_stores
+from fastproxy.storage.undoing import AGAIN
 from fastproxy.wire.head import RequestHeadParser
 from fastproxy.wire.scratch import Scratch
 
 log = logging.getLogger("fastproxy")
 
-_HANDLER_GRACE_S = 1.0  # for tasks whose client is gone: aborts and removals
+_HANDLER_GRACE_S = 1.0  # for tasks whose client is gone
+_UNDO_GRACE_S = 4.0  # for aborts and removals; the master kills after five
 
 
 class App:
@@ -75,25 +77,33 @@ class App:
         await self._front.start(self._context.listeners, self._config.server.backlog)
 
     async def _recover(self) -> None:
-        """Undo what dead workers left in stores; nobody waits for it."""
+        """Undo what dead workers left in stores, until all is done; nobody waits for it."""
+        for pause in AGAIN.pauses():
+            if not await self._recover_once():
+                return
+            await asyncio.sleep(pause)
+
+    async def _recover_once(self) -> int:
+        """How many leftovers are to be tried again."""
         state_dir = self._config.server.state_dir
         if not state_dir:
-            return
+            return 0
         try:
             recovery = await recover_stores(
                 state_dir, self._stores.by_name, self._stores.client.request, RetryPolicy()
             )
         except FastproxyError as fault:
             log.warning("recovery of unfinished uploads failed: %s", fault.detail)
-            return
+            return 1
         aborted = self._context.metrics.cell("fastproxy_orphans_aborted_total")
         aborted.add(recovery.undone)
-        if recovery.undone or recovery.kept:
+        if recovery.undone:
             log.info(
                 "unfinished uploads of dead workers: %d removed, %d left for later",
                 recovery.undone,
                 recovery.kept,
             )
+        return recovery.kept
 
     async def drain(self, *, deadline_s: float, upload_deadline_s: float) -> None:
         """Stop accepting, finish what runs, close."""
@@ -102,10 +112,10 @@ class App:
         # Uploads whose client left wait for their backend's answer to the report.
         left_s = until - self._reactor.loop.time()
         await self._handlers.uploads.stop(max(left_s, _HANDLER_GRACE_S))
-        await self.stop()
+        await self.stop(until - self._reactor.loop.time())
 
-    async def stop(self) -> None:
-        """End at once; remote parts of cut uploads are aborted."""
+    async def stop(self, undo_s: float = 0.0) -> None:
+        """End at once; remote parts of cut uploads are aborted, and `undo_s` is there for that."""
         self._front.cut()
         if self._recovery is not None:
             self._recovery.cancel()
@@ -115,7 +125,7 @@ class App:
         )
         for application in self._handlers.applications:
             await application.stop()
-        await self._stores.close()
+        await self._stores.close(max(undo_s, _UNDO_GRACE_S))
         if self._arena is not None:
             await self._arena.close()
         for target in self._targets.values():

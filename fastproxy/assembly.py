@@ -34,6 +34,7 @@ from fastproxy.reactor import Reactor
 from fastproxy.storage.journal import Journal
 from fastproxy.storage.open import open_presigned, open_store
 from fastproxy.storage.tracked import TrackedStore
+from fastproxy.storage.undoing import Undoing
 from fastproxy.upstream.client import HttpClient
 from fastproxy.upstream.origin import parse_origin, tls_context
 from fastproxy.upstream.pool import Pool, PoolLimits
@@ -45,25 +46,26 @@ Serve = Callable[[Exchange], None]
 class Stores:
     """The configured stores, and the way to those that a backend names for one request."""
 
-    journal: Journal
+    undoing: Undoing
     client: HttpClient
     by_name: dict[str, TrackedStore]
     clients: list[HttpClient]
 
-    async def close(self) -> None:
-        """Wait for what is being undone, then let go."""
+    async def close(self, within_s: float) -> None:
+        """Wait for what is being undone, then let go; what is not done is the next start's."""
+        await self.undoing.close(within_s)
         for store in self.by_name.values():
             await store.close()
         for client in self.clients:
             client.close()
-        self.journal.close()
+        self.undoing.journal.close()
 
 
 def open_stores(config: Config, reactor: Reactor, metrics: UploadMetrics) -> Stores:
     """Blocking: local stores sweep their temporary files. Raises StorageFault, OwnFault."""
-    journal = Journal(config.server.state_dir)
+    undoing = Undoing(Journal(config.server.state_dir))
     shared = HttpClient(reactor, _store_limits(64), tls_context())
-    stores = Stores(journal, shared, {}, [shared])
+    stores = Stores(undoing, shared, {}, [shared])
     for name, store in config.store.items():
         client = shared
         if isinstance(store, S3Store):
@@ -71,7 +73,7 @@ def open_stores(config: Config, reactor: Reactor, metrics: UploadMetrics) -> Sto
                 reactor, _store_limits(store.connections), tls_context(store.ca_file)
             )
             stores.clients.append(client)
-        stores.by_name[name] = open_store(name, store, client.request, journal, metrics.count_retry)
+        stores.by_name[name] = open_store(name, store, client.request, undoing, metrics.count_retry)
     return stores
 
 
@@ -184,7 +186,7 @@ class Handlers:
             stores.by_name.get(route.store),
             arena,
             signer,
-            lambda target: open_presigned(target, stores.client.request, stores.journal),
+            lambda target: open_presigned(target, stores.client.request, stores.undoing),
             self._upload_metrics,
             self.uploads,
             may_stream=not route.retain and not checks,

@@ -18,7 +18,7 @@ class ReportingCall:
         self._exchange = exchange
         self._target = target
         self._body = b""
-        self._status = 0
+        self.status = 0  # of the answer, as soon as its head is there
         self._stage = Stage.PENDING
         self._forwarding: Forwarding | None = None
         self._done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -75,7 +75,7 @@ class ReportingCall:
     def respond(self, head: ResponseHead) -> None:
         """See Reply."""
         self._stage = Stage.STARTED
-        self._status = head.status
+        self.status = head.status
         self._exchange.respond(head)
 
     def write(self, pieces: list[Piece]) -> None:
@@ -90,7 +90,7 @@ class ReportingCall:
         """See Reply. The exchange ends later: first a refused object is removed."""
         self._stage = Stage.OVER
         if not self._done.done():
-            self._done.set_result(self._status)
+            self._done.set_result(self.status)
 
     def begin_tunnel(self, head: ResponseHead) -> None:
         """See Reply: never asked for, so never reached."""

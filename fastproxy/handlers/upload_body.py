@@ -2,7 +2,7 @@
 
 AUTHORIZING --permitted--> RECEIVING --stored--> REPORTING --answered--> OVER
 refused: the answer goes to the client, its body is not read
-failed:  what was stored is removed, the client hears whose fault it was
+failed:  what this upload stored is removed, the client hears whose fault it was
 """
 
 import asyncio
@@ -16,13 +16,11 @@ from enum import Enum
 from fastproxy.claims import Signer
 from fastproxy.config.schema import UploadRoute
 from fastproxy.errors import (
-    BackendFault,
     BadAuthorizeAnswer,
     Bug,
     FastproxyError,
     Retry,
     ShuttingDown,
-    StorageFault,
 )
 from fastproxy.exchange import Exchange
 from fastproxy.handlers.coroutine import Tasks
@@ -33,8 +31,9 @@ from fastproxy.memory.arena import Arena
 from fastproxy.memory.upload_buffer import UploadBuffer
 from fastproxy.message import ResponseHead
 from fastproxy.observe.upload_metrics import UploadMetrics
-from fastproxy.storage.contract import Store, Stored
+from fastproxy.storage.contract import Stored
 from fastproxy.storage.presigned import PresignedTarget
+from fastproxy.storage.tracked import TrackedStore
 from fastproxy.uploads.answer import Permission, presigned_target
 from fastproxy.uploads.digests import Digests
 from fastproxy.uploads.live import PIECES, piece_sizes
@@ -53,10 +52,10 @@ class UploadKit:
 
     route: UploadRoute
     target: Target
-    store: Store | None  # None: the backend signs every URL
+    store: TrackedStore | None  # None: the backend signs every URL
     arena: Arena
     signer: Signer
-    open_presigned: Callable[[PresignedTarget], Store]
+    open_presigned: Callable[[PresignedTarget], TrackedStore]
     metrics: UploadMetrics
     tasks: Tasks
     may_stream: bool = False  # known lengths need not be held
@@ -67,7 +66,7 @@ class UploadKit:
         upload = Upload(exchange, self)
         upload.task = self.tasks.start(upload.run())
 
-    def store_for(self, permission: Permission) -> Store:
+    def store_for(self, permission: Permission) -> TrackedStore:
         """Where the backend wants it. Raises BadAuthorizeAnswer."""
         if permission.presigned is not None:
             return self.open_presigned(presigned_target(permission.presigned))
@@ -165,7 +164,7 @@ class Upload:
     # -- receiving -----------------------------------------------------------------------------
 
     async def _store(
-        self, store: Store, key: str, permission: Permission, question: Question
+        self, store: TrackedStore, key: str, permission: Permission, question: Question
     ) -> tuple[Stored, StoredUpload]:
         started = time.monotonic()
         transfer = await self._begin(store, key, permission, question)
@@ -192,7 +191,7 @@ class Upload:
         )
 
     async def _begin(
-        self, store: Store, key: str, permission: Permission, question: Question
+        self, store: TrackedStore, key: str, permission: Permission, question: Question
     ) -> Transfer:
         """Ours from here on: a multipart upload that the backend has begun."""
         begun = None
@@ -207,7 +206,9 @@ class Upload:
         transfer.begun = begun
         return transfer
 
-    def _plan(self, store: Store, key: str, permission: Permission, question: Question) -> Transfer:
+    def _plan(
+        self, store: TrackedStore, key: str, permission: Permission, question: Question
+    ) -> Transfer:
         kit, needs, length = self._kit, store.needs, question.length
         largest = kit.arena.largest_part(needs)
         limits = [kit.route.max_size, needs.max_object]
@@ -257,7 +258,7 @@ class Upload:
     # -- reporting -----------------------------------------------------------------------------
 
     async def _tell(
-        self, store: Store, stored: Stored, upload: StoredUpload, question: Question
+        self, store: TrackedStore, stored: Stored, upload: StoredUpload, question: Question
     ) -> None:
         """From here on the client may leave: the backend's answer alone decides.
 
@@ -266,27 +267,23 @@ class Upload:
         """
         self._step = Step.REPORTING
         is_temporary = self._kit.route.delete_after
-        if not is_temporary:
-            # Before anybody is told: a crash in between must not remove what is relied on.
-            store.keep(stored.key)
-        self._report = ReportingCall(self._exchange, self._kit.target)
+        call = self._report = ReportingCall(self._exchange, self._kit.target)
         try:
-            status = await self._report.send(upload, self._kit.signer, question)
+            if not is_temporary:
+                store.report(stored)
+            await call.send(upload, self._kit.signer, question)
         except BaseException as error:
-            if is_temporary or (isinstance(error, BackendFault) and error.retry is Retry.SAFE):
-                await asyncio.shield(self._remove(store, stored))
+            if is_temporary or _is_refused(call, error):
+                await store.drop(stored)
             else:
+                store.keep(stored)
                 self._warn("report not answered, object kept", error, stored)
             raise
-        if status >= 400 or is_temporary:
-            await asyncio.shield(self._remove(store, stored))
+        if is_temporary or _is_refused(call):
+            await store.drop(stored)
+        else:
+            store.keep(stored)
         self._exchange.end()
-
-    async def _remove(self, store: Store, stored: Stored) -> None:
-        try:
-            await store.delete(stored.key)
-        except StorageFault as fault:
-            self._warn("object left behind", fault, stored)
 
     def _warn(self, what: str, error: BaseException, stored: Stored) -> None:
         place = {"request_id": self._exchange.request_id, "key": stored.key}
@@ -339,3 +336,10 @@ class Upload:
         """See DirectSink."""
         if self._buffer is not None:
             self._buffer.buffer_updated(nbytes)
+
+
+def _is_refused(call: ReportingCall, error: BaseException | None = None) -> bool:
+    """Whether the backend refused the upload, or can never have heard of it."""
+    return call.status >= 400 or (
+        not call.status and isinstance(error, FastproxyError) and error.retry is Retry.SAFE
+    )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastproxy.config import schema
-from fastproxy.errors import StoreMismatch
+from fastproxy.errors import StoreMismatch, StoreRefused
 from fastproxy.message import Headers, find_header
 from fastproxy.storage.backoff import RetryPolicy, persist
 from fastproxy.storage.checksum import checksum_of
@@ -17,6 +17,7 @@ from fastproxy.storage.sender import (
     HttpAnswer,
     HttpCall,
     NotThere,
+    Replaced,
     UnsatisfiableRange,
     etag_of,
     send,
@@ -91,10 +92,19 @@ class Bucket:
         size = "nothing" if found is None else f"{found.size} bytes"
         raise StoreMismatch(f"{stored.key}: {stored.size} bytes sent, the store has {size}")
 
-    async def delete(self, key: str) -> None:
-        """DeleteObject."""
-        with suppress(NotThere):
-            await persist(lambda: self.control.delete(self.name(key)), self.policy)
+    async def delete(self, key: str, etag: str) -> None:
+        """DeleteObject, unless the object has been replaced by one of another ETag.
+
+        A store that does not know If-Match deletes what is there, or refuses and is asked without.
+        """
+        name = self.name(key)
+        with suppress(NotThere, Replaced):
+            try:
+                await persist(lambda: self.control.delete(name, etag), self.policy)
+            except (NotThere, Replaced):
+                raise
+            except StoreRefused:
+                await persist(lambda: self.control.delete(name), self.policy)
 
     async def abort(self, key: str, upload_id: str) -> None:
         """AbortMultipartUpload until the upload is gone."""

@@ -9,7 +9,7 @@ import fcntl
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from fastproxy.errors import StoreRefused
@@ -43,9 +43,10 @@ class Folder:
         os.makedirs(self.path, mode=0o700, exist_ok=True)
         self._root = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._generation = secrets.token_hex(8)
-        with _descriptor(_make_dir(self._root, TMP)) as tmp, _lock(tmp):
-            _sweep(tmp)
-            self._temp = _make_dir(tmp, self._generation)
+        self._tmp = _make_dir(self._root, TMP)
+        with _lock(self._tmp):
+            _sweep(self._tmp)
+            self._temp = _make_dir(self._tmp, self._generation)
             self._lock_fd = _open_lock(self._temp)
             fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
 
@@ -64,9 +65,8 @@ class Folder:
         try:
             os.unlink(name, dir_fd=self._temp)
         except FileNotFoundError:
-            stat = self.stat(key)
-            if stat is not None and os.path.samestat(stat, os.fstat(fd)):
-                self.remove(key)
+            own = os.fstat(fd)
+            self.remove_if(key, lambda stat: os.path.samestat(stat, own))
 
     def mark(self, key: str) -> str | None:
         """The mark of an object, None when it has none."""
@@ -89,28 +89,26 @@ class Folder:
         for attempt in range(COMMIT_TRIES):
             try:
                 with _descriptor(self._descend(parents, create=True)) as parent:
-                    os.rename(name, last, src_dir_fd=self._temp, dst_dir_fd=parent)
+                    with _lock(self._tmp, fcntl.LOCK_SH):
+                        os.rename(name, last, src_dir_fd=self._temp, dst_dir_fd=parent)
                     if self._fsync:
                         os.fsync(parent)
                 return
-            except FileNotFoundError:  # `remove` has just pruned the empty parent
+            except FileNotFoundError:  # `remove_if` has just pruned the empty parent
                 if attempt == COMMIT_TRIES - 1:
                     raise
 
-    def stat(self, key: str) -> os.stat_result | None:
-        """The object's metadata, None when there is none."""
-        *parents, last = segments(key)
-        try:
-            with _descriptor(self._descend(parents)) as parent:
-                return os.stat(last, dir_fd=parent, follow_symlinks=False)
-        except ABSENT:
-            return None
+    def remove_if(self, key: str, is_meant: Callable[[os.stat_result], bool]) -> None:
+        """Remove an object and the directories it leaves empty; none is no error.
 
-    def remove(self, key: str) -> None:
-        """Remove an object and the directories it leaves empty; none is no error."""
+        No process can replace it between the look and the removal.
+        """
         *parents, last = segments(key)
         with suppress(*ABSENT), _descriptor(self._descend(parents)) as parent:
-            os.unlink(last, dir_fd=parent)
+            with _lock(self._tmp):
+                if not is_meant(os.stat(last, dir_fd=parent, follow_symlinks=False)):
+                    return
+                os.unlink(last, dir_fd=parent)
             if self._fsync:
                 os.fsync(parent)
         self._prune(parents)
@@ -120,7 +118,7 @@ class Folder:
         if self._root < 0:
             return
         shutil.rmtree(os.path.join(self.path, TMP, self._generation), ignore_errors=True)
-        for fd in (self._lock_fd, self._temp, self._root):
+        for fd in (self._lock_fd, self._temp, self._tmp, self._root):
             os.close(fd)
         self._root = -1
 
@@ -181,9 +179,9 @@ def _is_dead(tmp: int, name: str) -> bool:
 
 
 @contextmanager
-def _lock(directory: int) -> Iterator[None]:
+def _lock(directory: int, how: int = fcntl.LOCK_EX) -> Iterator[None]:
     with _descriptor(_open_lock(directory)) as fd:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        fcntl.flock(fd, how)
         yield
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import ParamSpec, TypeVar
 
 from fastproxy.errors import StorageFault, StoreMismatch, StoreRefused, StoreUnavailable
-from fastproxy.storage.contract import Leftover, PartBody, Stage, Stored, StoreNeeds
+from fastproxy.storage.contract import REMOVABLE, Leftover, PartBody, Stored, StoreNeeds
 from fastproxy.storage.folder import Folder, segments
 
 P = ParamSpec("P")
@@ -70,16 +70,9 @@ class LocalStore:
             raise
         return upload
 
-    async def delete(self, key: str) -> None:
-        """Remove the file and the directories it leaves empty."""
-        await self.run(self._folder.remove, key)
-
-    def keep(self, key: str) -> None:
-        """Nothing to forget: only a journal remembers objects."""
-
     async def undo(self, left: Leftover) -> None:
         """Remove the object if the write made it; unfinished files are swept at the start."""
-        if left.stage in (Stage.COMPLETING, Stage.STORED):
+        if left.stage in REMOVABLE:
             await self.run(self._remove_own, left)
 
     async def close(self) -> None:
@@ -88,15 +81,12 @@ class LocalStore:
         await asyncio.to_thread(self._folder.close)
 
     def _remove_own(self, left: Leftover) -> None:
-        try:
-            stat = self._folder.stat(left.key)
-        except StoreRefused:  # a key that was refused: nothing was ever written there
-            return
-        if stat is None:
-            return
-        # not every file system has attributes; without one only a noted inode tells
-        if _etag(stat) == left.etag or self._folder.mark(left.key) == left.write_id:
-            self._folder.remove(left.key)
+        def is_own(stat: os.stat_result) -> bool:
+            # not every file system has attributes; without one only a noted inode tells
+            return _etag(stat) == left.etag or self._folder.mark(left.key) == left.write_id
+
+        with suppress(StoreRefused):  # a key that was refused: nothing was ever written there
+            self._folder.remove_if(left.key, is_own)
 
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a blocking call in a thread and wait for its end even when cancelled.

@@ -7,12 +7,13 @@ from fastproxy.errors import StoreUnavailable
 from fastproxy.storage import presigned
 from fastproxy.storage.backoff import RetryPolicy
 from fastproxy.storage.contract import Store
-from fastproxy.storage.journal import Entry, Journal, Recovery, recover
+from fastproxy.storage.journal import Entry, Recovery, recover
 from fastproxy.storage.local import LocalStore
 from fastproxy.storage.presigned import PresignedStore, PresignedTarget
 from fastproxy.storage.s3 import S3Store
 from fastproxy.storage.sender import HttpCall
-from fastproxy.storage.tracked import TrackedStore
+from fastproxy.storage.tracked import TrackedStore, UndoUrls
+from fastproxy.storage.undoing import Undoing
 
 PRESIGNED = ""  # the journal's name for stores that live for one request
 
@@ -21,7 +22,7 @@ def open_store(
     name: str,
     config: schema.AnyStore,
     call: HttpCall,
-    journal: Journal,
+    undoing: Undoing,
     on_retry: Callable[[], None] = lambda: None,
 ) -> TrackedStore:
     """A configured store; `on_retry` hears of every repeated request.
@@ -34,19 +35,18 @@ def open_store(
     else:
         policy = RetryPolicy(attempts=config.attempts, timeout_s=config.timeout, on_retry=on_retry)
         inner = S3Store(config, call, policy)
-    return TrackedStore(name, inner, journal)
+    return TrackedStore(name, inner, undoing)
 
 
 def open_presigned(
-    target: PresignedTarget, call: HttpCall, journal: Journal, policy: RetryPolicy | None = None
+    target: PresignedTarget, call: HttpCall, undoing: Undoing, policy: RetryPolicy | None = None
 ) -> TrackedStore:
     """The store of one request; nothing to close."""
     return TrackedStore(
         PRESIGNED,
         PresignedStore(target, call, policy),
-        journal,
-        abort_url=target.abort_url,
-        delete_url=target.delete_url,
+        undoing,
+        UndoUrls(target.abort_url, target.delete_url, target.get_url),
     )
 
 

@@ -17,7 +17,14 @@ from fastproxy.message import Headers
 from fastproxy.storage import s3xml
 from fastproxy.storage.backoff import RetryPolicy, persist
 from fastproxy.storage.checksum import checksum_of
-from fastproxy.storage.contract import Leftover, PartBody, Stage, Stored, StoreNeeds
+from fastproxy.storage.contract import (
+    REMOVABLE,
+    UNFINISHED,
+    Leftover,
+    PartBody,
+    Stored,
+    StoreNeeds,
+)
 from fastproxy.storage.sender import (
     FIRST_BYTE,
     HttpAnswer,
@@ -33,6 +40,7 @@ from fastproxy.storage.sender import (
 )
 
 MAX_PUT = 5 << 30  # S3's limit of one PUT, and of one part
+EMPTY_ETAG = "d41d8cd98f00b204e9800998ecf8427e"  # the md5 of nothing
 XML: Headers = [(b"content-type", b"application/xml")]
 DEFAULT_PUT_HEADERS: Headers = [(b"content-type", b"application/octet-stream")]
 
@@ -126,15 +134,6 @@ class PresignedStore:
         if size is not None and size > self.needs.max_object:
             raise StoreRefused(f"{size} bytes do not fit {len(self._target.part_urls)} parts")
         return PresignedUpload(self, self._target, key)
-
-    async def delete(self, key: str) -> None:
-        """DELETE the backend's DeleteURL. Raises StoreRefused when it gave none."""
-        if not self._target.delete_url:
-            raise StoreRefused("no URL to delete with")
-        await self.remove(self._target.delete_url)
-
-    def keep(self, key: str) -> None:
-        """Nothing to forget: only a journal remembers objects."""
 
     async def undo(self, left: Leftover) -> None:
         """Abort and delete, as far as there are URLs and it came."""
@@ -247,11 +246,31 @@ class PresignedUpload:
 
 
 async def undo(left: Leftover, call: HttpCall, policy: RetryPolicy) -> None:
-    """Take back a write of any presigned store by the URLs it left."""
-    if left.abort_url and left.stage is not Stage.STORED:
+    """Take back a write of any presigned store by the URLs it left.
+
+    The object bears no mark of ours: it is left alone if it can be read and has another ETag than
+    the store told us. Without GetURL, or if no ETag was heard, whatever is there goes.
+    """
+    if left.abort_url and left.stage in UNFINISHED:
         await _remove(left.abort_url, call, policy)
-    if left.delete_url and left.stage in (Stage.COMPLETING, Stage.STORED):
+    if left.delete_url and left.stage in REMOVABLE:
+        if left.get_url and left.etag and await _etag(left.get_url, call, policy) != left.etag:
+            return
         await _remove(left.delete_url, call, policy)
+
+
+async def _etag(url: str, call: HttpCall, policy: RetryPolicy) -> str | None:
+    """Of what is there; None when nothing is."""
+
+    async def attempt() -> str:
+        return etag_of((await _send(call, "GET", url, FIRST_BYTE, None, policy.timeout_s)).headers)
+
+    try:
+        return await persist(attempt, policy)
+    except NotThere:
+        return None
+    except UnsatisfiableRange:  # an empty object; nobody says of which ETag
+        return EMPTY_ETAG
 
 
 async def _remove(url: str, call: HttpCall, policy: RetryPolicy) -> None:

@@ -3,11 +3,19 @@
 from typing import Any
 
 from fastproxy.config import schema
-from fastproxy.errors import StoreMismatch
+from fastproxy.errors import StoreMismatch, StoreUnavailable
 from fastproxy.storage.backoff import RetryPolicy, persist
 from fastproxy.storage.bucket import Bucket, object_headers, object_params
 from fastproxy.storage.checksum import AMZ_NAMES, hasher
-from fastproxy.storage.contract import Leftover, PartBody, Stage, Stored, StoreNeeds
+from fastproxy.storage.contract import (
+    REMOVABLE,
+    UNFINISHED,
+    Leftover,
+    PartBody,
+    Stage,
+    Stored,
+    StoreNeeds,
+)
 from fastproxy.storage.sender import HttpCall, NotThere
 
 CLOCK_SKEW_S = 60.0  # between the store's clock and ours
@@ -26,6 +34,8 @@ class S3Store:
         policy = policy or RetryPolicy(attempts=config.attempts, timeout_s=config.timeout)
         self._config = config
         self._bucket = Bucket(config, call, policy)
+        self._beginning: list[str] = []  # keys
+        self._live: set[str] = set()  # upload ids
 
     @property
     def needs(self) -> StoreNeeds:
@@ -54,50 +64,57 @@ class S3Store:
         if algorithm := AMZ_NAMES.get(self._config.checksum):
             params["ChecksumAlgorithm"] = algorithm
         bucket = self._bucket
-        upload_id = await persist(
-            lambda: bucket.control.create(bucket.name(key), params), bucket.policy
-        )
-        return S3Upload(bucket, key, upload_id, write_id)
-
-    async def delete(self, key: str) -> None:
-        """DeleteObject."""
-        await self._bucket.delete(key)
-
-    def keep(self, key: str) -> None:
-        """Nothing to forget: only a journal remembers objects."""
+        self._beginning.append(key)
+        try:
+            upload_id = await persist(
+                lambda: bucket.control.create(bucket.name(key), params), bucket.policy
+            )
+        finally:
+            self._beginning.remove(key)
+        self._live.add(upload_id)
+        return S3Upload(bucket, key, upload_id, write_id, self._live)
 
     async def undo(self, left: Leftover) -> None:
         """Abort the upload; delete the object only if this write made it."""
-        if left.upload_id and left.stage is not Stage.STORED:
+        if left.upload_id and left.stage in UNFINISHED:
             await self._bucket.abort(left.key, left.upload_id)
         elif left.stage is Stage.INTENT:
             await self._abort_unknown(left)
-        if left.stage in (Stage.COMPLETING, Stage.STORED):
+        if left.stage in REMOVABLE:
             found = await self._bucket.find(left.key)
             if found is not None and found.write_id == left.write_id:
-                await self._bucket.delete(left.key)
+                await self._bucket.delete(left.key, found.etag)
 
     async def close(self) -> None:
         """Close the control plane's connections."""
         await self._bucket.control.close()
 
     async def _abort_unknown(self, left: Leftover) -> None:
-        """Abort uploads of this key that began when ours did; other ones are not ours."""
+        """Abort uploads of this key that began when ours did; other ones are not ours.
+
+        Nor are those that this process knows. One whose id is on its way to us is not known yet.
+        """
         bucket = self._bucket
+        if left.key in self._beginning:
+            raise StoreUnavailable(f"{left.key}: another upload is beginning")
         name = bucket.name(left.key)
         for pending in await persist(lambda: bucket.control.pending(name), bucket.policy):
-            if -CLOCK_SKEW_S <= pending.since - left.since <= INTENT_WINDOW_S:
+            is_near = -CLOCK_SKEW_S <= pending.since - left.since <= INTENT_WINDOW_S
+            if is_near and pending.upload_id not in self._live:
                 await bucket.abort(left.key, pending.upload_id)
 
 
 class S3Upload:
     """One multipart upload."""
 
-    def __init__(self, bucket: Bucket, key: str, upload_id: str, write_id: str) -> None:
+    def __init__(
+        self, bucket: Bucket, key: str, upload_id: str, write_id: str, live: set[str]
+    ) -> None:
         self._bucket = bucket
         self._key = key
         self._upload_id = upload_id
         self._write_id = write_id
+        self._live = live
         self._parts: dict[int, dict[str, Any]] = {}
         self._sizes: dict[int, int] = {}
         self._was_asked = False
@@ -122,10 +139,12 @@ class S3Upload:
         if sum(self._sizes.values()) != size:
             raise StoreMismatch(f"{size} bytes expected, {sum(self._sizes.values())} in parts")
         etag = await persist(self._complete_once, self._bucket.policy)
+        self._live.discard(self._upload_id)
         return await self._bucket.verified(Stored(self._key, size, etag))
 
     async def abort(self) -> None:
         """AbortMultipartUpload."""
+        self._live.discard(self._upload_id)
         await self._bucket.abort(self._key, self._upload_id)
 
     async def _complete_once(self) -> str:

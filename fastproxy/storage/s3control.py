@@ -63,9 +63,10 @@ class S3Control:
         """Drop a multipart upload and its parts. Raises NotThere."""
         await self._ask("abort_multipart_upload", Key=key, UploadId=upload_id)
 
-    async def delete(self, key: str) -> None:
-        """Remove an object. Raises NotThere (most stores do not)."""
-        await self._ask("delete_object", Key=key)
+    async def delete(self, key: str, etag: str = "") -> None:
+        """Remove an object, if it has that ETag. Raises NotThere (most stores do not), Replaced."""
+        condition = {"IfMatch": f'"{etag}"'} if etag else {}
+        await self._ask("delete_object", Key=key, **condition)
 
     async def pending(self, key: str) -> list[Pending]:
         """Uncompleted multipart uploads of exactly this key (the first thousand)."""

@@ -4,6 +4,8 @@ The HTTP client is handed in (storage and upstream do not know each other). No d
 ever holds a query: there the signature is.
 """
 
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -80,6 +82,10 @@ class NotThere(StoreRefused):
     """No such upload, object or bucket."""
 
 
+class Replaced(StoreRefused):
+    """The object is not the one that was meant."""
+
+
 class UnsatisfiableRange(StoreRefused):
     """The object is shorter than where the range begins."""
 
@@ -98,6 +104,8 @@ def fault_of(what: str, status: int, code: str = "", message: str = "") -> Stora
         return StoreUnavailable(detail)
     if code in GONE_CODES or status == 404:
         return NotThere(detail)
+    if status == 412:
+        return Replaced(detail)
     if status == 416:
         return UnsatisfiableRange(detail)
     return StoreRefused(detail)
@@ -107,6 +115,47 @@ def redacted(url: str) -> str:
     """A URL without user, query and fragment."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Exact:
+    """A body that is exactly as long as it says, or fails before the store can take it for whole.
+
+    Less would be waited for in vain; more would be read as the connection's next request.
+    """
+
+    body: PartBody
+
+    @property
+    def number(self) -> int:
+        """See PartBody."""
+        return self.body.number
+
+    @property
+    def offset(self) -> int:
+        """See PartBody."""
+        return self.body.offset
+
+    @property
+    def size(self) -> int:
+        """See PartBody."""
+        return self.body.size
+
+    @property
+    def is_retained(self) -> bool:
+        """See PartBody."""
+        return self.body.is_retained
+
+    async def chunks(self) -> AsyncIterator[Sequence[memoryview]]:
+        """See PartBody. Raises StoreMismatch."""
+        left = self.size
+        async for run in self.body.chunks():
+            left -= sum(view.nbytes for view in run)
+            if left < 0:
+                break
+            yield run
+        if left:
+            raise StoreMismatch(f"part {self.number}: not the {self.size} bytes it claims to be")
 
 
 async def send(
@@ -120,6 +169,8 @@ async def send(
 ) -> HttpAnswer:
     """One attempt. The answer if its status is in `DONE_STATUSES`; StorageFault otherwise."""
     what = f"{method} {redacted(url)}"
+    if body is not None and not isinstance(body, bytes):
+        body = Exact(body)
     try:
         answer = await call(method, url, headers=headers, body=body, timeout_s=timeout_s)
     except BackendFault as fault:

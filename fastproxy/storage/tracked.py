@@ -1,14 +1,13 @@
 """Any store with its writes journalled: what fails is taken back now, what a kill leaves, later."""
 
-import asyncio
 import secrets
 import time
-from collections.abc import Coroutine
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 
-from fastproxy.errors import StorageFault
+from fastproxy.errors import StoreUnavailable
 from fastproxy.storage.contract import (
+    REMOVABLE,
     Leftover,
     PartBody,
     PartUpload,
@@ -17,33 +16,33 @@ from fastproxy.storage.contract import (
     Stored,
     StoreNeeds,
 )
-from fastproxy.storage.journal import Journal
+from fastproxy.storage.undoing import Undoing
 
-SETTLE_S = 2.0  # after a write in doubt was undone, until the second look
+
+@dataclass(frozen=True, slots=True)
+class UndoUrls:
+    """What takes back a write of a presigned store; see Leftover."""
+
+    abort_url: str = ""
+    delete_url: str = ""
+    get_url: str = ""
 
 
 class TrackedStore:
-    """`inner` with every write in `journal` from before its first effect until `keep` or `delete`.
+    """`inner` with every write in a journal from before its first effect until it is settled.
 
-    `abort_url` and `delete_url`: what undoes a write of a presigned store.
+    What `put` or `complete` gave is settled by `drop`, or by `report` and then `keep` or `drop`.
     """
 
     def __init__(
-        self,
-        name: str,
-        inner: Store,
-        journal: Journal,
-        abort_url: str = "",
-        delete_url: str = "",
-        settle_s: float = SETTLE_S,
+        self, name: str, inner: Store, undoing: Undoing, urls: UndoUrls = UndoUrls()
     ) -> None:
         self._name = name
         self._inner = inner
-        self._journal = journal
-        self._urls = (abort_url, delete_url)
-        self._settle_s = settle_s
-        self._stored: dict[str, int] = {}
-        self._undoing: set[asyncio.Task[None]] = set()
+        self._undoing = undoing
+        self._journal = undoing.journal
+        self._urls = urls
+        self._stored: dict[str, int] = {}  # by write id: unsettled entries
 
     @property
     def needs(self) -> StoreNeeds:
@@ -63,11 +62,10 @@ class TrackedStore:
         entry = self._begin(key, Stage.COMPLETING, write_id)
         try:
             stored = await self._inner.put(key, body, content_type=content_type, write_id=write_id)
-            self.store(entry, stored)
+            return self.stored(entry, stored)
         except BaseException:
-            self.undo_entry(entry)
+            self._undoing.start(entry, self._inner.undo)
             raise
-        return stored
 
     async def begin(
         self, key: str, *, content_type: str = "", size: int | None = None, write_id: str = ""
@@ -77,26 +75,34 @@ class TrackedStore:
         entry = self._begin(key, Stage.INTENT, write_id)
         upload = None
         try:
-            upload = await self._inner.begin(
+            inner = await self._inner.begin(
                 key, content_type=content_type, size=size, write_id=write_id
             )
-            self.advance(entry, Stage.UPLOADING, upload_id=upload.upload_id)
+            upload = TrackedUpload(self, inner, entry)
+            self.advance(entry, Stage.UPLOADING, upload_id=inner.upload_id)
         except BaseException:
-            self.undo_entry(entry, upload)
+            self._undoing.start(entry, self._inner.undo if upload is None else upload.undo)
             raise
-        return TrackedUpload(self, upload, entry)
+        return upload
 
-    async def delete(self, key: str) -> None:
-        """Remove an object and its entry."""
-        await self._inner.delete(key)
-        self.keep(key)
+    def report(self, stored: Stored) -> None:
+        """To be called before anybody is told of the object: from now on a crash leaves it.
 
-    def keep(self, key: str) -> None:
-        """End the entry. Raises StoreUnavailable when the journal cannot be written."""
-        entry = self._stored.get(key)
-        if entry is not None:
-            self._journal.end(entry)
-            del self._stored[key]
+        Not after: a crash between the two would remove an object somebody relies on. Raises
+        StoreUnavailable when the journal cannot be written; nobody may be told then.
+        """
+        self.advance(self._stored[stored.write_id], Stage.REPORTED)
+
+    def keep(self, stored: Stored) -> None:
+        """The object is somebody else's now."""
+        self._journal.end(self._stored.pop(stored.write_id))
+
+    async def drop(self, stored: Stored) -> None:
+        """Nobody wants it: remove what this write made. Never fails, but may take longer."""
+        entry = self._stored.pop(stored.write_id)
+        with suppress(StoreUnavailable):  # the next start would leave it, this process does not
+            self.advance(entry, Stage.REFUSED)
+        await self._undoing.undo(entry, self._inner.undo)
 
     async def undo(self, left: Leftover) -> None:
         """As the store within."""
@@ -104,62 +110,35 @@ class TrackedStore:
 
     async def close(self) -> None:
         """Wait for what is being undone, then close the store within."""
-        while self._undoing:
-            await asyncio.wait(self._undoing)
+        await self._undoing.close()
         await self._inner.close()
 
     def advance(self, entry: int, stage: Stage, *, upload_id: str = "", etag: str = "") -> None:
         """Write down how far an entry came. Raises StoreUnavailable."""
         left = self._journal.left(entry)
-        upload_id = upload_id or left.upload_id
-        self._journal.update(entry, replace(left, stage=stage, upload_id=upload_id, etag=etag))
+        known = replace(
+            left, stage=stage, upload_id=upload_id or left.upload_id, etag=etag or left.etag
+        )
+        self._journal.update(entry, known)
 
-    def store(self, entry: int, stored: Stored) -> None:
-        """The object is there; it stays ours until `keep`. Raises StoreUnavailable."""
+    def stored(self, entry: int, stored: Stored) -> Stored:
+        """The object is there. Raises StoreUnavailable."""
         self.advance(entry, Stage.STORED, etag=stored.etag)
-        self.keep(stored.key)  # the object of an earlier write is replaced
-        self._stored[stored.key] = entry
+        write_id = self._journal.left(entry).write_id
+        self._stored[write_id] = entry
+        return replace(stored, write_id=write_id)
 
-    def undo_entry(self, entry: int, upload: PartUpload | None = None) -> asyncio.Task[None]:
-        """Take an entry back in the background; it may be awaited, and `close` awaits it.
+    async def take_back(self, entry: int, upload: "TrackedUpload") -> None:
+        """Undo a multipart upload. Never fails."""
+        await self._undoing.undo(entry, upload.undo)
 
-        If the store does not let us, the next start tries again.
-        """
-        return self._start(self._undo(entry, upload))
-
-    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        self._undoing.add(task)
-        task.add_done_callback(self._undoing.discard)
-        return task
-
-    async def _undo(self, entry: int, upload: PartUpload | None) -> None:
-        with suppress(StorageFault, KeyError):  # KeyError: undone before
-            left = self._journal.left(entry)
-            if upload is not None:
-                await upload.abort()
-            if upload is None or left.stage in (Stage.COMPLETING, Stage.STORED):
-                await self._inner.undo(left if upload is None else replace(left, upload_id=""))
-            if left.stage in (Stage.UPLOADING, Stage.COMPLETING):
-                self._start(self._undo_again(entry, left))
-            else:
-                self._journal.end(entry)
-
-    async def _undo_again(self, entry: int, left: Leftover) -> None:
-        """A request that was given up may still take effect after the first look.
-
-        A part that arrives late can bring an aborted upload back (S3 API, AbortMultipartUpload).
-        """
-        await asyncio.sleep(self._settle_s)
-        with suppress(StorageFault):
-            await self._inner.undo(left)
-            self._journal.end(entry)
+    async def undo_object(self, left: Leftover) -> None:
+        """What is left to undo of a multipart upload that is aborted."""
+        if left.stage in REMOVABLE:
+            await self._inner.undo(replace(left, upload_id="", abort_url=""))
 
     def _begin(self, key: str, stage: Stage, write_id: str) -> int:
-        abort_url, delete_url = self._urls
-        left = Leftover(
-            key, stage, time.time(), write_id, abort_url=abort_url, delete_url=delete_url
-        )
+        left = Leftover(key, stage, time.time(), write_id, **asdict(self._urls))
         return self._journal.begin(self._name, self._inner.place, left)
 
 
@@ -184,10 +163,13 @@ class TrackedUpload:
         """Make the object visible. When this fails, `abort` removes it if it is there."""
         self._store.advance(self._entry, Stage.COMPLETING)
         stored = await self._inner.complete(size)
-        self._store.store(self._entry, stored)
-        return stored
+        return self._store.stored(self._entry, stored)
 
     async def abort(self) -> None:
-        """Remove every trace. Never fails: what the store does not let us remove is journalled."""
-        # shielded: a cancelled caller does not stop it
-        await asyncio.shield(self._store.undo_entry(self._entry, self._inner))
+        """Remove every trace. Never fails: what the store does not let us remove is tried again."""
+        await self._store.take_back(self._entry, self)
+
+    async def undo(self, left: Leftover) -> None:
+        """One attempt. Raises StorageFault."""
+        await self._inner.abort()
+        await self._store.undo_object(left)

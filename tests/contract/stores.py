@@ -12,6 +12,7 @@ from fastproxy.storage.journal import Journal
 from fastproxy.storage.open import open_presigned, open_store
 from fastproxy.storage.presigned import PresignedTarget
 from fastproxy.storage.tracked import TrackedStore
+from fastproxy.storage.undoing import Undoing
 from tests.servers.seaweed import Seaweed
 from tests.storage.bodies import http_client
 
@@ -21,13 +22,17 @@ PART = 5 * MiB
 
 @dataclass
 class Rig:
-    """A store under test. `read` gives the object or None; `rest` what is unfinished anywhere."""
+    """A store under test, and somebody else's hands on its object.
+
+    `read` gives the object or None, `write` replaces it; `rest` is what is unfinished anywhere.
+    """
 
     store: TrackedStore
     journal: Journal
     key: str
     read: Callable[[], bytes | None]
     rest: Callable[[], list[str]]
+    write: Callable[[bytes], object]
 
 
 Opener = Callable[[Path, "Seaweed | None"], AbstractAsyncContextManager[Rig]]
@@ -38,7 +43,7 @@ async def local(tmp: Path, server: Seaweed | None) -> AsyncIterator[Rig]:
     root, key = tmp / "objects", "a/deep/key.bin"
     journal = Journal(str(tmp / "state"))
     async with http_client() as call:
-        store = open_store("s", schema.LocalStore(path=str(root)), call, journal)
+        store = open_store("s", schema.LocalStore(path=str(root)), call, Undoing(journal))
         yield Rig(
             store,
             journal,
@@ -46,6 +51,7 @@ async def local(tmp: Path, server: Seaweed | None) -> AsyncIterator[Rig]:
             lambda: (root / key).read_bytes() if (root / key).exists() else None,
             lambda: [str(p) for p in root.rglob("*") if p.is_file() and p.name != "lock"
                      and p != root / key],
+            (root / key).write_bytes,
         )  # fmt: skip
         await store.close()
     journal.close()
@@ -58,7 +64,7 @@ async def s3(tmp: Path, server: Seaweed | None, **more: Any) -> AsyncIterator[Ri
         journal = Journal(str(tmp / "state"))
         async with http_client() as call:
             config = s3_config(tmp, server, bucket, **more)
-            store = open_store("s", config, call, journal)
+            store = open_store("s", config, call, Undoing(journal))
             key = "a/deep/key with ünicode?&.bin"
             yield _rig(store, journal, key, witness, bucket, config.prefix + key)
             await store.close()
@@ -143,7 +149,7 @@ async def _presigned(
 ) -> AsyncIterator[Rig]:
     journal = Journal(str(tmp / "state"))
     async with http_client() as call:
-        store = open_presigned(target, call, journal)
+        store = open_presigned(target, call, Undoing(journal))
         yield _rig(store, journal, key, witness, bucket, key)
         await store.close()
     journal.close()
@@ -162,7 +168,10 @@ def _rig(
         uploads = witness.list_multipart_uploads(Bucket=bucket).get("Uploads", [])
         return [upload["UploadId"] for upload in uploads]
 
-    return Rig(store, journal, key, read, rest)
+    def write(data: bytes) -> None:
+        witness.put_object(Bucket=bucket, Key=name, Body=data)
+
+    return Rig(store, journal, key, read, rest, write)
 
 
 class _bucket:  # noqa: N801 - a context manager used as a function

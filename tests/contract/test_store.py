@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fastproxy.errors import StorageFault, StoreMismatch
+from fastproxy.storage.contract import Stored
 from tests.contract import stores
 from tests.contract.stores import PART, MiB, Opener, Rig
 from tests.servers.seaweed import Seaweed
@@ -56,7 +57,7 @@ def test_put_stores_exactly_the_bytes_it_was_given(check: Check, kind: str, size
         assert stored.etag
         assert rig.read() == data
         assert rig.rest() == []
-        rig.store.keep(rig.key)
+        rig.store.keep(stored)
 
     check(kind, body)
 
@@ -76,7 +77,7 @@ def test_parts_in_any_order_and_in_parallel_make_the_object(
         assert stored.size == size
         assert rig.read() == data
         assert rig.rest() == []
-        rig.store.keep(rig.key)
+        rig.store.keep(stored)
 
     check(kind, body)
 
@@ -134,24 +135,47 @@ def test_a_cancelled_part_can_be_aborted(check: Check, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_object_can_be_deleted_twice(check: Check, kind: str) -> None:
+def test_an_object_that_nobody_wants_goes(check: Check, kind: str) -> None:
     async def body(rig: Rig) -> None:
-        await rig.store.put(rig.key, Bytes(b"some bytes"))
+        stored = await rig.store.put(rig.key, Bytes(b"some bytes"))
         assert rig.read() == b"some bytes"
-        await rig.store.delete(rig.key)
+        rig.store.report(stored)
+        await rig.store.drop(stored)
         assert rig.read() is None
-        await rig.store.delete(rig.key)
 
     check(kind, body)
 
 
+@pytest.mark.parametrize("first", ["kept", "dropped"])
+@pytest.mark.parametrize("second", ["kept", "dropped"])
 @pytest.mark.parametrize("kind", ["local", "s3"])
-def test_an_object_is_replaced_in_one_step(check: Check, kind: str) -> None:
+def test_a_write_of_the_same_key_has_a_fate_of_its_own(
+    check: Check, kind: str, first: str, second: str
+) -> None:
     async def body(rig: Rig) -> None:
-        await rig.store.put(rig.key, Bytes(b"first"))
-        await rig.store.put(rig.key, Bytes(b"the second"))
-        assert rig.read() == b"the second"
-        rig.store.keep(rig.key)
+        async def settle(stored: Stored, fate: str) -> None:
+            if fate == "kept":
+                rig.store.keep(stored)
+            else:
+                await rig.store.drop(stored)
+
+        one = await rig.store.put(rig.key, Bytes(b"equal"))
+        other = await rig.store.put(rig.key, Bytes(b"equal"))
+        await settle(one, first)
+        assert rig.read() == b"equal"
+        await settle(other, second)
+        assert rig.read() == (b"equal" if second == "kept" else None)
+
+    check(kind, body)
+
+
+@pytest.mark.parametrize("kind", ["presigned-put", "presigned-multipart"])
+def test_an_object_that_took_the_place_of_a_presigned_one_is_left(check: Check, kind: str) -> None:
+    async def body(rig: Rig) -> None:
+        stored = await rig.store.put(rig.key, Bytes(b"refused"))
+        rig.write(b"another")
+        await rig.store.drop(stored)
+        assert rig.read() == b"another"
 
     check(kind, body)
 
@@ -187,14 +211,14 @@ def test_a_store_that_knows_a_checksum_confirms_every_part(
             try:
                 for part in parts:
                     await upload.put_part(part)
-                await upload.complete(len(data))
+                stored = await upload.complete(len(data))
             except StoreMismatch as fault:
                 assert checksum in fault.detail  # noqa: PT017 - one of two good outcomes
                 await upload.abort()
                 assert rig.read() is None
             else:
                 assert rig.read() == data
-                rig.store.keep(rig.key)
+                rig.store.keep(stored)
             assert rig.rest() == []
 
     asyncio.run(main())

@@ -14,6 +14,7 @@ from fastproxy.storage.checksum import Checksum, checksum_of, hasher
 from fastproxy.storage.journal import Journal
 from fastproxy.storage.open import open_store
 from fastproxy.storage.sender import CorruptTransfer, HttpCall
+from fastproxy.storage.undoing import Undoing
 from tests.contract.stores import s3_config
 from tests.servers.seaweed import Seaweed
 from tests.storage.bodies import Bytes, cut, pattern, run
@@ -80,7 +81,7 @@ def test_a_real_store_confirms_objects_and_parts(
 
     async def main(call: HttpCall) -> None:
         config = s3_config(tmp_path, seaweed, bucket, checksum=name)
-        store = open_store("s", config, call, Journal())
+        store = open_store("s", config, call, Undoing(Journal()))
         stored = await store.put("small", Bytes(DATA))
         assert stored.checksums
         upload = await store.begin("large")

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from fastproxy.errors import StoreMismatch, StoreRefused, StoreUnavailable
 from fastproxy.storage import local
-from fastproxy.storage.contract import Leftover, Stage
-from fastproxy.storage.folder import MARK, TMP, segments
+from fastproxy.storage.contract import Leftover, Stage, Stored
+from fastproxy.storage.folder import MARK, TMP, Folder, segments
 from fastproxy.storage.local import LocalStore
 from tests.storage.bodies import Bytes, pattern
 from tests.support import child
@@ -36,6 +36,12 @@ def unfinished(root: Path) -> list[str]:
     return [p.name for p in (root / TMP).rglob("*") if p.is_file() and p.name != "lock"]
 
 
+async def remove(store: LocalStore, key: str, stored: Stored | None = None) -> None:
+    """Take back the write that gave `stored`."""
+    etag = stored.etag if stored else ""
+    await store.undo(Leftover(key, Stage.STORED, 0.0, "a write", etag=etag))
+
+
 def keeps_marks(directory: Path) -> bool:
     """Whether this file system has extended attributes."""
     probe = directory / "probe"
@@ -53,9 +59,10 @@ BAD_KEYS = ["", "/", "/a", "a/", "a//b", "..", "../a", "a/../b", "a/..", ".", "a
 @pytest.mark.parametrize("key", [*BAD_KEYS, TMP, f"{TMP}/x"])
 def test_a_key_that_could_lead_elsewhere_is_refused(tmp_path: Path, key: str) -> None:
     async def body(store: LocalStore) -> None:
-        for attempt in (store.put(key, Bytes(b"x")), store.begin(key), store.delete(key)):
+        for attempt in (store.put(key, Bytes(b"x")), store.begin(key)):
             with pytest.raises(StoreRefused):
                 await attempt
+        await remove(store, key)  # nothing was ever there
 
     with_store(tmp_path / "root", body)
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["lock"]
@@ -81,8 +88,9 @@ def test_a_symbolic_link_in_the_way_is_refused(tmp_path: Path, link: str) -> Non
         place.symlink_to(outside)
         with pytest.raises(StoreRefused):
             await store.put(f"{link}/file", Bytes(b"x"))
-        (outside / "file").write_bytes(b"keep")
-        await store.delete(f"{link}/file")
+        stored = await store.put("file", Bytes(b"keep"))
+        (tmp_path / "root" / "file").rename(outside / "file")
+        await remove(store, f"{link}/file", stored)
 
     with_store(tmp_path / "root", body)
     assert (outside / "file").read_bytes() == b"keep"
@@ -106,7 +114,7 @@ def test_a_key_beneath_an_object_is_refused(tmp_path: Path) -> None:
         await store.put("a", Bytes(b"x"))
         with pytest.raises(StoreRefused):
             await store.put("a/b", Bytes(b"y"))
-        await store.delete("a/b")
+        await remove(store, "a/b")
 
     with_store(tmp_path, body)
     assert (tmp_path / "a").read_bytes() == b"x"
@@ -125,11 +133,11 @@ def test_only_the_owner_may_read(tmp_path: Path) -> None:
 
 def test_deleting_prunes_empty_directories_only(tmp_path: Path) -> None:
     async def body(store: LocalStore) -> None:
-        await store.put("a/b/c", Bytes(b"x"))
-        await store.put("a/other", Bytes(b"x"))
-        await store.delete("a/b/c")
+        deep = await store.put("a/b/c", Bytes(b"x"))
+        other = await store.put("a/other", Bytes(b"x"))
+        await remove(store, "a/b/c", deep)
         assert sorted(p.name for p in (tmp_path / "a").iterdir()) == ["other"]
-        await store.delete("a/other")
+        await remove(store, "a/other", other)
         assert not (tmp_path / "a").exists()
 
     with_store(tmp_path, body)
@@ -139,8 +147,8 @@ def test_stores_and_deletes_of_neighbours_do_not_disturb_each_other(tmp_path: Pa
     async def body(store: LocalStore) -> None:
         async def churn(name: str) -> None:
             for _ in range(30):
-                await store.put(f"a/b/{name}", Bytes(b"x"))
-                await store.delete(f"a/b/{name}")
+                stored = await store.put(f"a/b/{name}", Bytes(b"x"))
+                await remove(store, f"a/b/{name}", stored)
 
         await asyncio.gather(*(churn(name) for name in "123456"))
         assert not (tmp_path / "a").exists()
@@ -280,11 +288,37 @@ def test_what_a_killed_process_left_is_swept_and_a_living_ones_is_not(tmp_path: 
     assert [p.name for p in (tmp_path / TMP).iterdir()] == ["lock"]
 
 
-@pytest.mark.parametrize("stage", [Stage.COMPLETING, Stage.STORED])
+def test_nothing_replaces_an_object_between_the_look_and_the_removal(tmp_path: Path) -> None:
+    """Another process, and another thread, stores under the key just then."""
+    folder, other = Folder(str(tmp_path), fsync=False), Folder(str(tmp_path), fsync=False)
+    for each in (folder, other):
+        name, fd = each.create_temp("")
+        each.commit(name, fd, "k")
+        os.close(fd)
+        name, fd = each.create_temp("")
+        os.write(fd, b"newer")
+        commit = threading.Thread(target=other.commit, args=(name, fd, "k"))
+        if each is folder:
+            commit = threading.Thread(target=folder.commit, args=(name, fd, "k"))
+
+        def is_meant(stat: os.stat_result, commit: threading.Thread = commit) -> bool:
+            commit.start()
+            commit.join(0.2)  # it would be done in a moment
+            return stat.st_size == 0
+
+        folder.remove_if("k", is_meant)
+        commit.join()
+        os.close(fd)
+        assert (tmp_path / "k").read_bytes() == b"newer"
+    folder.close()
+    other.close()
+
+
+@pytest.mark.parametrize("stage", [Stage.COMPLETING, Stage.STORED, Stage.REFUSED])
 def test_undoing_removes_only_the_object_of_that_write(tmp_path: Path, stage: Stage) -> None:
     async def body(store: LocalStore) -> None:
         ours = await store.put("k", Bytes(b"x"), write_id="ours")
-        etag = ours.etag if stage is Stage.STORED else ""
+        etag = "" if stage is Stage.COMPLETING else ours.etag
         left = Leftover("k", stage, 0.0, "ours", etag=etag)
         await store.put("k", Bytes(b"x"), write_id="another")
         await store.undo(left)

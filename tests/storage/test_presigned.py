@@ -19,6 +19,7 @@ from fastproxy.storage.open import open_presigned
 from fastproxy.storage.presigned import PresignedTarget
 from fastproxy.storage.sender import HttpCall
 from fastproxy.storage.tracked import TrackedStore
+from fastproxy.storage.undoing import Undoing
 from tests.storage.bodies import Bytes, cut, pattern, run
 from tests.storage.fake_s3 import FakeS3, Reply, Reset, error
 
@@ -55,7 +56,7 @@ def check(
 ) -> None:
     async def main(call: HttpCall) -> None:
         async with FakeS3().serve() as fake:
-            store = open_presigned(target(fake), call, Journal(), FAST)
+            store = open_presigned(target(fake), call, Undoing(Journal()), FAST)
             await body(fake, store)
             await store.close()
 

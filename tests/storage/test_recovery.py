@@ -1,50 +1,61 @@
 """kill -9 of a process amid uploads to a real S3; the next start leaves no trace of them."""
 
-import asyncio
 import json
+import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from fastproxy.config.schema import LocalStore
 from fastproxy.errors import StoreUnavailable
+from fastproxy.storage import journal as journal_module
 from fastproxy.storage.backoff import RetryPolicy
 from fastproxy.storage.contract import Leftover, Stage
-from fastproxy.storage.journal import Journal
+from fastproxy.storage.journal import Journal, Recovery
 from fastproxy.storage.open import open_store, recover_stores
 from fastproxy.storage.sender import HttpCall
+from fastproxy.storage.tracked import TrackedStore
+from fastproxy.storage.undoing import Undoing
 from tests.contract.stores import multipart_target, s3_config
 from tests.servers.seaweed import Seaweed
-from tests.storage.bodies import run
+from tests.storage.bodies import Bytes, run
 from tests.support import child
 
 CRASH = """
 import asyncio, json, sys
-from pathlib import Path
-from fastproxy.config.schema import S3Store, Size
+from fastproxy.config.schema import S3Store
 from fastproxy.storage.journal import Journal
 from fastproxy.storage.open import open_presigned, open_store
 from fastproxy.storage.presigned import PresignedTarget
+from fastproxy.storage.undoing import Undoing
 from tests.storage.bodies import Bytes, http_client
 
 async def main(state, config, target):
-    journal = Journal(state)
+    undoing = Undoing(Journal(state))
     async with http_client() as call:
-        store = open_store("s", S3Store(**config), call, journal)
+        store = open_store("s", S3Store(**config), call, undoing)
         upload = await store.begin("uploading")
         await upload.put_part(Bytes(b"x" * (5 << 20)))
         await store.put("stored", Bytes(b"x"))
-        await store.put("kept", Bytes(b"x"))
-        store.keep("kept")
+        kept = await store.put("kept", Bytes(b"x"))
+        store.report(kept)
+        store.keep(kept)
+        store.report(await store.put("reported", Bytes(b"x")))
+        refused = await store.put("refused", Bytes(b"x"))
+        store.report(refused)
         done = await store.begin("completed")
         await done.put_part(Bytes(b"x" * 10))
         await done.complete(10)
         target["part_urls"] = tuple(target["part_urls"])
-        once = open_presigned(PresignedTarget(**target, headers=()), call, journal)
+        once = open_presigned(PresignedTarget(**target, headers=()), call, undoing)
         presigned = await once.begin("presigned")
         await presigned.put_part(Bytes(b"x" * 10))
+        dropping = asyncio.create_task(store.drop(refused))
+        await asyncio.sleep(0)  # its first request does not leave before the next turn
         print("ready", flush=True)
-        await asyncio.Event().wait()
+        sys.stdin.read()
 
 asyncio.run(main(*json.loads(sys.argv[1])))
 """
@@ -82,17 +93,19 @@ def test_a_killed_process_leaves_neither_uploads_nor_unconfirmed_objects(
     def uploads() -> int:
         return len(witness.list_multipart_uploads(Bucket=bucket).get("Uploads", []))
 
-    assert keys() == ["pre/completed", "pre/kept", "pre/stored"]
+    assert keys() == [
+        f"pre/{name}" for name in ("completed", "kept", "refused", "reported", "stored")
+    ]
     assert uploads() == 2
 
     async def main(call: HttpCall) -> None:
-        store = open_store("s", config, call, Journal())
+        store = open_store("s", config, call, Undoing(Journal()))
         found = await recover_stores(str(tmp_path), {"s": store}, call, RetryPolicy())
-        assert (found.undone, found.kept, found.dropped) == (4, 0, 0)
+        assert found == Recovery(undone=5, reported=1)
         await store.close()
 
     run(main)
-    assert keys() == ["pre/kept"]
+    assert keys() == ["pre/kept", "pre/reported"]  # nobody knows the verdict on the latter
     assert uploads() == 0
     witness.close()
 
@@ -110,7 +123,7 @@ def test_an_upload_whose_id_was_never_heard_is_found_by_its_key(
     )
 
     async def main(call: HttpCall) -> None:
-        store = open_store("s", s3_config(tmp_path, seaweed, bucket), call, Journal())
+        store = open_store("s", s3_config(tmp_path, seaweed, bucket), call, Undoing(Journal()))
         await store.undo(Leftover("lost", Stage.INTENT, since=began - 3600))
         await store.undo(Leftover("lost", Stage.INTENT, since=began + 3600))
         assert len(witness.list_multipart_uploads(Bucket=bucket)["Uploads"]) == 2
@@ -130,9 +143,7 @@ def test_what_went_to_another_place_is_not_undone_here(tmp_path: Path) -> None:
     journal.close()
 
     async def main(call: HttpCall) -> None:
-        from fastproxy.config.schema import LocalStore
-
-        store = open_store("s", LocalStore(path=str(tmp_path / "root")), call, Journal())
+        store = open_store("s", LocalStore(path=str(tmp_path / "root")), call, Undoing(Journal()))
         found = await recover_stores(str(tmp_path), {"s": store}, call, RetryPolicy())
         assert (found.undone, found.kept) == (0, 2)
         await store.close()
@@ -140,34 +151,89 @@ def test_what_went_to_another_place_is_not_undone_here(tmp_path: Path) -> None:
     run(main)
 
 
-def test_a_write_that_cannot_be_journalled_does_not_begin(
+def full(*args: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def within(
+    fd: int, data: bytes, at: int, write: Callable[..., None] = journal_module._write
+) -> None:
+    """What a full disk lets one write: over what is there already."""
+    if at + len(data) > os.fstat(fd).st_size:
+        full()
+    write(fd, data, at)
+
+
+def test_a_disk_that_is_full_stops_new_writes_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fastproxy.config.schema import LocalStore
-    from fastproxy.storage import journal as journal_module
-    from tests.storage.bodies import Bytes
+    """Room was made when a write began: what is stored is neither lost nor failed."""
+    monkeypatch.setattr(journal_module, "COMPACT_LINES", 100)
 
-    def full(*args: object) -> None:
-        raise OSError(28, "No space left on device")
+    async def fill(store: TrackedStore) -> None:
+        while True:
+            store.keep(await store.put("k", Bytes(b"x")))
 
     async def main(call: HttpCall) -> None:
-        journal = Journal(str(tmp_path / "state"))
-        store = open_store("s", LocalStore(path=str(tmp_path / "root")), call, journal)
+        undoing = Undoing(Journal(str(tmp_path / "state")), settle_s=0)
+        store = open_store("s", LocalStore(path=str(tmp_path / "root")), call, undoing)
+        begun = await store.begin("begun")
         with monkeypatch.context() as patch:
-            patch.setattr(journal_module, "_write_line", full)
+            patch.setattr(os, "posix_fallocate", full)
+            patch.setattr(journal_module, "_write", within)
             with pytest.raises(StoreUnavailable):
-                await store.put("k", Bytes(b"x"))
+                await fill(store)
             with pytest.raises(StoreUnavailable):
                 await store.begin("k")
-        assert not (tmp_path / "root" / "k").exists()
-        await store.put("k", Bytes(b"x"))
-        with monkeypatch.context() as patch:
-            patch.setattr(journal_module, "_write_line", full)
-            with pytest.raises(StoreUnavailable):  # or a crash would remove what others rely on
-                store.keep("k")
-        store.keep("k")
-        await asyncio.sleep(0)
+            await begun.put_part(Bytes(b"x"))
+            stored = await begun.complete(1)
+            store.report(stored)
+            store.keep(stored)
+        assert undoing.journal.live == ()
+        assert (tmp_path / "root" / "begun").exists()
         await store.close()
-        journal.close()
+        undoing.journal.close()
+
+    run(main)
+
+
+def test_nobody_is_told_of_what_a_crash_would_remove(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main(call: HttpCall) -> None:
+        undoing = Undoing(Journal(str(tmp_path / "state")), settle_s=0)
+        store = open_store("s", LocalStore(path=str(tmp_path / "root")), call, undoing)
+        stored = await store.put("k", Bytes(b"x"))
+        with monkeypatch.context() as patch:
+            patch.setattr(journal_module, "_write", full)  # EIO, say
+            with pytest.raises(StoreUnavailable):
+                store.report(stored)
+        await store.drop(stored)
+        assert not (tmp_path / "root" / "k").exists()
+        await store.close()
+        undoing.journal.close()
+
+    run(main)
+
+
+def test_what_was_accepted_outlives_an_end_that_could_not_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, root = str(tmp_path / "state"), tmp_path / "root"
+
+    async def main(call: HttpCall) -> None:
+        journal = Journal(state)
+        store = open_store("s", LocalStore(path=str(root)), call, Undoing(journal, settle_s=0))
+        stored = await store.put("k", Bytes(b"x"))
+        store.report(stored)
+        with monkeypatch.context() as patch:
+            patch.setattr(journal_module, "_write", full)
+            store.keep(stored)
+        os.close(journal._fd)  # what SIGKILL does: the lock goes, the file stays
+        journal._fd = -1
+        found = await recover_stores(state, {"s": store}, call, RetryPolicy())
+        assert found == Recovery(reported=1)
+        assert (root / "k").exists()
+        await store.close()
 
     run(main)

@@ -16,14 +16,17 @@ from fastproxy.errors import (
     StoreUnavailable,
 )
 from fastproxy.storage.backoff import RetryPolicy
+from fastproxy.storage.contract import Leftover, Stage
 from fastproxy.storage.journal import Journal
 from fastproxy.storage.s3 import S3Store
 from fastproxy.storage.sender import HttpCall
 from fastproxy.storage.tracked import TrackedStore
+from fastproxy.storage.undoing import Undoing
 from tests.storage.bodies import Bytes, pattern, run
 from tests.storage.fake_s3 import BUCKET, FakeS3, Plan, Reply, Reset, Stall, error
 
 DATA = pattern(300_000)
+LEFT = Leftover("k", Stage.STORED, 0.0, "w")
 FAST = RetryPolicy(attempts=3, timeout_s=0.6, deadline_s=20, base_s=0.001)
 Body = Callable[[FakeS3, TrackedStore], Awaitable[None]]
 
@@ -44,7 +47,9 @@ def check(tmp_path: Path) -> Callable[..., None]:
                     secret_key_file=str(keys),
                     **more,
                 )
-                store = TrackedStore("s", S3Store(config, call, policy), Journal(), settle_s=0)
+                store = TrackedStore(
+                    "s", S3Store(config, call, policy), Undoing(Journal(), settle_s=0)
+                )
                 try:
                     await body(fake, store)
                 finally:
@@ -136,7 +141,7 @@ def test_nobody_listens(check: Callable[..., None], tmp_path: Path) -> None:
             secret_key_file=str(keys),
         )
         store = S3Store(config, call, FAST)
-        for attempt in (store.put("k", Bytes(b"x")), store.begin("k"), store.delete("k")):
+        for attempt in (store.put("k", Bytes(b"x")), store.begin("k"), store.undo(LEFT)):
             with pytest.raises(StoreUnavailable):
                 await attempt
         await store.close()
