@@ -153,12 +153,15 @@ def test_a_removal_that_fails_is_tried_again_while_we_run(world: World) -> None:
 
 
 def test_an_upload_whose_id_was_lost_is_aborted_while_we_run(world: World) -> None:
-    """The store has begun it each time; no answer ever came."""
+    """The store has begun it each time; no answer ever came, and listing it fails at first."""
     before = world.objects()
-    world.storage.expect(Fault(CREATE, Act.LOSE, times=2))
+    listing = Fault(b"&prefix=", Act.ANSWER, times=2, answer=DENIED)
+    world.storage.expect(Fault(CREATE, Act.LOSE, times=2), listing)
     assert world.site.put("/s3/lost", body_of(12 * MIB)).status == 503
+    assert len(world.bucket.unfinished()) == 2
     world.bucket.without_unfinished()
     world.site.forgotten()
+    assert listing.met == listing.times
     assert world.objects() == before
 
 

@@ -241,3 +241,45 @@ GOOD = PresignedTarget(put_url="https://h/k")
 def test_a_target_that_cannot_work_is_a_bad_answer(changes: dict[str, object]) -> None:
     with pytest.raises(BadAuthorizeAnswer):
         replace(GOOD, **changes)  # type: ignore[arg-type]
+
+
+CHANGED: dict[str, tuple[bytes, bytes, bool]] = {
+    "ours": (b"abc", b"abc", True),
+    "another": (b"abc", b"xyz", False),
+    "an empty one of ours": (b"", b"", True),
+    "an empty one in its place": (b"abc", b"", False),
+}
+
+
+@pytest.mark.parametrize(("sent", "found", "goes"), CHANGED.values(), ids=CHANGED)
+def test_a_refused_object_is_known_by_its_etag(sent: bytes, found: bytes, goes: bool) -> None:
+    async def body(fake: FakeS3, store: TrackedStore) -> None:
+        stored = await store.put("k", Bytes(sent))
+        fake.objects["k"] = (found, {})
+        await store.drop(stored)
+        assert ("k" not in fake.objects) == goes
+
+    check(single, body)
+
+
+def test_without_a_get_url_nobody_can_tell_and_what_is_there_goes() -> None:
+    async def body(fake: FakeS3, store: TrackedStore) -> None:
+        stored = await store.put("k", Bytes(b"abc"))
+        assert fake.count("get") == 0  # nor is the size confirmed
+        fake.objects["k"] = (b"xyz", {})
+        await store.drop(stored)
+        assert fake.objects == {}
+
+    check(lambda fake: replace(single(fake), get_url=""), body)
+
+
+@pytest.mark.parametrize("status", [403, 503])
+def test_an_object_that_cannot_be_looked_at_is_left(status: int) -> None:
+    async def body(fake: FakeS3, store: TrackedStore) -> None:
+        stored = await store.put("k", Bytes(b"abc"))
+        fake.plans["get"] = [error(status, "")] * 99
+        await store.drop(stored)
+        assert fake.count("delete") == 0
+        fake.plans["get"].clear()
+
+    check(single, body)

@@ -1,8 +1,10 @@
 """kill -9 of a process amid uploads to a real S3; the next start leaves no trace of them."""
 
+import asyncio
 import json
 import os
 import secrets
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -133,6 +135,36 @@ def test_an_upload_whose_id_was_never_heard_is_found_by_its_key(
     run(main)
     rest = witness.list_multipart_uploads(Bucket=bucket)["Uploads"]
     assert [one["Key"] for one in rest] == ["pre/lost/other"]
+    witness.close()
+
+
+def test_an_upload_that_lives_is_not_taken_for_a_lost_one(
+    tmp_path: Path, seaweed: Seaweed, bucket: str
+) -> None:
+    witness = seaweed.client()
+    lost = witness.create_multipart_upload(Bucket=bucket, Key="pre/k")["UploadId"]
+
+    def pending() -> list[str]:
+        listed = witness.list_multipart_uploads(Bucket=bucket).get("Uploads", [])
+        return [one["UploadId"] for one in listed]
+
+    async def main(call: HttpCall) -> None:
+        store = open_store("s", s3_config(tmp_path, seaweed, bucket), call, Undoing(Journal()))
+        left = Leftover("k", Stage.INTENT, since=time.time() - 2)
+        upload = await store.begin("k")
+        beginning = asyncio.create_task(store.begin("k"))
+        await asyncio.sleep(0)
+        with pytest.raises(StoreUnavailable):  # which one that is will be known in a moment
+            await store.undo(left)
+        other = await beginning
+        await store.undo(left)
+        assert lost not in pending()
+        assert {upload.upload_id, other.upload_id} == set(pending())
+        await upload.abort()
+        await other.abort()
+        await store.close()
+
+    run(main)
     witness.close()
 
 

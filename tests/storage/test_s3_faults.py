@@ -353,3 +353,34 @@ def test_missing_credentials_are_a_refusal(
         await store.close()
 
     run(main)
+
+
+REFUSALS = {
+    "does not know If-Match": (error(501, "NotImplemented"), 2),
+    "has another object by now": (error(412, "PreconditionFailed"), 1),
+    "has none any more": (error(404, "NoSuchKey"), 1),
+}
+
+
+@pytest.mark.parametrize(("answer", "asked"), REFUSALS.values(), ids=REFUSALS)
+def test_removing_from_a_store_that(check: Callable[..., None], answer: Reply, asked: int) -> None:
+    async def body(fake: FakeS3, store: TrackedStore) -> None:
+        stored = await store.put("k", Bytes(DATA))
+        fake.plans["delete"] = [answer]
+        await store.drop(stored)
+        assert fake.count("delete") == asked
+        first = next(request for request in fake.requests if request.kind == "delete")
+        assert first.headers["if-match"] == f'"{stored.etag}"'
+        assert ("k" in fake.objects) == (asked == 1)
+
+    check(body)
+
+
+def test_what_is_under_the_key_by_now_is_not_removed(check: Callable[..., None]) -> None:
+    async def body(fake: FakeS3, store: TrackedStore) -> None:
+        stored = await store.put("k", Bytes(DATA))
+        fake.objects["k"] = (DATA, {"x-amz-meta-fastproxy-write": "another"})
+        await store.drop(stored)
+        assert fake.count("delete") == 0
+
+    check(body)

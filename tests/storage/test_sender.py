@@ -6,7 +6,17 @@ from hypothesis import strategies as st
 
 from fastproxy.errors import Retry, StorageFault, StoreMismatch, StoreRefused, StoreUnavailable
 from fastproxy.storage import s3xml
-from fastproxy.storage.sender import NotThere, SignatureExpired, etag_of, fault_of, redacted
+from fastproxy.storage.sender import (
+    HttpCall,
+    NotThere,
+    SignatureExpired,
+    etag_of,
+    fault_of,
+    redacted,
+    send,
+)
+from tests.storage.bodies import Bytes, pattern, run
+from tests.storage.fake_s3 import FakeS3
 
 
 @pytest.mark.parametrize(
@@ -91,3 +101,21 @@ def test_a_completion_lists_parts_in_order_whatever_the_etags_hold(etags: dict[i
         return
     rows = [(int(row[0].text or ""), row[1].text or "") for row in root]
     assert rows == sorted(etags.items())
+
+
+@pytest.mark.parametrize("claimed", [1, 99, 101, 262_143, 262_145])
+def test_a_body_of_another_size_than_it_claims_is_never_stored(claimed: int) -> None:
+    """The store must neither wait for more nor read the rest as the next request."""
+    data = pattern(100 if claimed < 1000 else 262_144)
+    body = Bytes(data, step=10_000)
+    body.size = claimed
+
+    async def main(call: HttpCall) -> None:
+        async with FakeS3().serve() as fake:
+            with pytest.raises(StoreMismatch, match=str(claimed)):
+                await send(call, "PUT", fake.url("k"), [], body, timeout_s=5)
+            honest = Bytes(b"next")
+            await send(call, "PUT", fake.url("next"), [], honest, timeout_s=5)
+            assert {key: body for key, (body, _) in fake.objects.items()} == {"next": b"next"}
+
+    run(main)
