@@ -123,7 +123,7 @@ class S3Store(Strict, frozen=True, kw_only=True, tag_field="type", tag="s3"):
     ca_file: str = ""
     part_size: Size = Size(8 * MiB)
     equal_parts: bool = False  # Cloudflare R2 wants it
-    checksum: Literal["none", "md5", "crc32c", "crc64nvme", "sha256"] = "none"
+    checksum: Literal["none", "md5", "crc32", "crc32c", "crc64nvme", "sha256"] = "none"
     attempts: int = 5  # of one part
     timeout: Duration = Duration(60)  # of one attempt without progress
     connections: int = 64

@@ -9,6 +9,7 @@ import asyncio
 import base64
 import hashlib
 import importlib
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,7 +19,8 @@ from fastproxy.message import Headers, find_header
 from fastproxy.storage.contract import PartBody
 from fastproxy.storage.sender import CorruptTransfer, HttpAnswer, etag_of
 
-AMZ_NAMES = {"sha256": "SHA256", "crc32c": "CRC32C", "crc64nvme": "CRC64NVME"}
+AMZ_NAMES = {"sha256": "SHA256", "crc32": "CRC32", "crc32c": "CRC32C", "crc64nvme": "CRC64NVME"}
+CRC_BYTES = {"crc32": 4, "crc32c": 4, "crc64nvme": 8}
 
 
 class Hasher(Protocol):
@@ -28,17 +30,11 @@ class Hasher(Protocol):
     def digest(self) -> bytes: ...
 
 
-class CrtHasher:
-    """A CRC of the AWS Common Runtime (`pip install awscrt`): there is none in Python itself."""
+class Crc:
+    """A CRC, made of the function that continues one."""
 
-    def __init__(self, name: str, width: int) -> None:
-        """Raises OwnFault when awscrt is not installed."""
-        try:
-            self._crc: Callable[[memoryview, int], int] = getattr(
-                importlib.import_module("awscrt.checksums"), name
-            )
-        except (ImportError, AttributeError) as error:
-            raise OwnFault(f'checksum "{name}" needs a current awscrt: {error}') from error
+    def __init__(self, crc: Callable[[memoryview, int], int], width: int) -> None:
+        self._crc = crc
         self._width = width
         self._value = 0
 
@@ -55,7 +51,18 @@ def hasher(name: str) -> Hasher:
     """A new hasher of that configured name. Raises OwnFault when it cannot be had."""
     if name in ("md5", "sha256"):
         return hashlib.new(name, usedforsecurity=False)
-    return CrtHasher(name, {"crc32c": 4, "crc64nvme": 8}[name])
+    return Crc(zlib.crc32 if name == "crc32" else _runtime(name), CRC_BYTES[name])
+
+
+def _runtime(name: str) -> Callable[[memoryview, int], int]:
+    """From the AWS Common Runtime (`pip install awscrt`): Python itself has only CRC-32."""
+    try:
+        crc: Callable[[memoryview, int], int] = getattr(
+            importlib.import_module("awscrt.checksums"), name
+        )
+    except (ImportError, AttributeError) as error:
+        raise OwnFault(f'checksum "{name}" needs a current awscrt: {error}') from error
+    return crc
 
 
 @dataclass(frozen=True, slots=True)

@@ -195,30 +195,3 @@ def test_a_put_whose_body_fails_leaves_nothing(check: Check, kind: str) -> None:
         assert rig.rest() == []
 
     check(kind, body)
-
-
-@pytest.mark.parametrize("checksum", ["md5", "sha256", "crc32c", "crc64nvme"])
-def test_a_store_that_knows_a_checksum_confirms_every_part(
-    seaweed: Seaweed, tmp_path: Path, checksum: str
-) -> None:
-    """On a store that does not know it the write is refused, never stored unchecked."""
-
-    async def main() -> None:
-        async with asyncio.timeout(60), stores.s3(tmp_path, seaweed, checksum=checksum) as rig:
-            data = pattern(2 * PART + 1)
-            parts = cut(data, PART)
-            upload = await rig.store.begin(rig.key)
-            try:
-                for part in parts:
-                    await upload.put_part(part)
-                stored = await upload.complete(len(data))
-            except StoreMismatch as fault:
-                assert checksum in fault.detail  # noqa: PT017 - one of two good outcomes
-                await upload.abort()
-                assert rig.read() is None
-            else:
-                assert rig.read() == data
-                rig.store.keep(stored)
-            assert rig.rest() == []
-
-    asyncio.run(main())

@@ -5,6 +5,7 @@ import hashlib
 import sys
 import types
 import zlib
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -70,10 +71,63 @@ def test_a_crc_needs_the_common_runtime(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert found.digest == zlib.crc32(DATA).to_bytes(4, "big")
 
 
-@pytest.mark.parametrize("name", ["md5", "sha256"])
+def test_crc32_is_that_of_the_bytes() -> None:
+    found = asyncio.run(checksum_of("crc32", Bytes(DATA, step=1000)))
+    assert found.digest == zlib.crc32(DATA).to_bytes(4, "big")
+
+
+@pytest.mark.parametrize(
+    ("name", "digest"), [("crc32c", "e3069283"), ("crc64nvme", "ae8b14860a799888")]
+)
+def test_a_crc_is_the_one_that_its_name_says(name: str, digest: str) -> None:
+    """The check values of Rocksoft's model: over "123456789"."""
+    pytest.importorskip("awscrt")
+    found = asyncio.run(checksum_of(name, Bytes(b"123456789", step=2)))
+    assert found.digest.hex() == digest
+
+
+class Changing(Bytes):
+    """Hashed, and then another one: a bit fell over on the way."""
+
+    async def chunks(self) -> AsyncIterator[Sequence[memoryview]]:
+        self.reads += 1
+        damage = bytes([self.data[0] ^ (self.reads > 1)])
+        yield [memoryview(damage), memoryview(self.data)[1:]]
+
+
+CHECKSUMS = ["md5", "sha256", "crc32", "crc32c", "crc64nvme"]
+
+
+@pytest.mark.parametrize("name", CHECKSUMS)
+def test_a_real_store_refuses_other_bytes(name: str, tmp_path: Path, seaweed: Seaweed) -> None:
+    if name in ("crc32c", "crc64nvme"):
+        pytest.importorskip("awscrt")
+    bucket = f"damage-{name}"
+    witness = seaweed.client()
+    witness.create_bucket(Bucket=bucket)
+
+    async def main(call: HttpCall) -> None:
+        config = s3_config(tmp_path, seaweed, bucket, checksum=name, attempts=2)
+        store = open_store("s", config, call, Undoing(Journal(), settle_s=0))
+        with pytest.raises(StoreMismatch):
+            await store.put("small", Changing(DATA))
+        upload = await store.begin("large")
+        with pytest.raises(StoreMismatch):
+            await upload.put_part(Changing(DATA))
+        await upload.abort()
+        await store.close()
+
+    run(main)
+    assert "Contents" not in witness.list_objects_v2(Bucket=bucket)
+    witness.close()
+
+
+@pytest.mark.parametrize("name", CHECKSUMS)
 def test_a_real_store_confirms_objects_and_parts(
     name: str, tmp_path: Path, seaweed: Seaweed
 ) -> None:
+    if name in ("crc32c", "crc64nvme"):
+        pytest.importorskip("awscrt")
     bucket = f"checksums-{name}"
     witness = seaweed.client()
     witness.create_bucket(Bucket=bucket)
