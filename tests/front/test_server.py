@@ -40,7 +40,7 @@ def with_front(
     use: Callable[[FrontContext, tuple[str, int], Reports], Awaitable[None]],
     serve: Callable[[Exchange], None] = hello,
     limits: Limits | None = None,
-    backlog: int = 100,
+    backlog: int = 4096,
 ) -> None:
     """Run `use` with a front that listens."""
 
@@ -56,18 +56,22 @@ def with_front(
             listener.setblocking(False)
             await server.start([listener], backlog)
             reactor.deadlines.start()
-            await use(context, listener.getsockname(), reports)
-            server.cut()
-            reactor.deadlines.stop()
-            await asyncio.sleep(0.01)
+            try:
+                await use(context, listener.getsockname(), reports)
+            finally:
+                server.cut()
+                reactor.deadlines.stop()
+                await asyncio.sleep(0.01)
         assert troubles == []
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())
 
 
-def living() -> int:
-    return sum(isinstance(thing, ClientConnection) for thing in gc.get_objects())
+def living(context: FrontContext) -> int:
+    """Connections in memory; those of other tests are not counted."""
+    found = (thing for thing in gc.get_objects() if isinstance(thing, ClientConnection))
+    return sum(thing._context is context for thing in found)
 
 
 def test_resets_leave_no_deadline_and_no_object() -> None:
@@ -75,11 +79,11 @@ def test_resets_leave_no_deadline_and_no_object() -> None:
         def attack() -> None:
             wire = [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", b"bad\r\n\r\n"]
             for number in range(2000):
-                with socket.create_connection(address) as sock:
+                with socket.create_connection(address, 30) as sock:
                     linger = struct.pack("ii", 1, 0)
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
                     sock.sendall(wire[number % 4])
-            with socket.create_connection(address) as sock:
+            with socket.create_connection(address, 30) as sock:
                 sock.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
                 assert sock.recv(1000).endswith(b"hello")
 
@@ -89,7 +93,7 @@ def test_resets_leave_no_deadline_and_no_object() -> None:
             await asyncio.to_thread(attack)
             await until(lambda: not context.connections)
             assert len(context.reactor.deadlines) == 0
-            await until(lambda: living() == 0)
+            await until(lambda: living(context) == 0)
         finally:
             gc.enable()
 
@@ -99,7 +103,7 @@ def test_resets_leave_no_deadline_and_no_object() -> None:
 def test_an_idle_connection_is_small() -> None:
     async def use(context: FrontContext, address: tuple[str, int], reports: Reports) -> None:
         def connect() -> list[socket.socket]:
-            socks = [socket.create_connection(address) for _ in range(200)]
+            socks = [socket.create_connection(address, 30) for _ in range(200)]
             for sock in socks:
                 sock.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
                 sock.recv(1000)
@@ -137,7 +141,7 @@ def test_the_backlog_of_the_listener_stays_what_it_was() -> None:
 def test_a_deep_pipeline_is_served_without_recursion() -> None:
     async def use(context: FrontContext, address: tuple[str, int], reports: Reports) -> None:
         def ask() -> None:
-            with socket.create_connection(address) as sock:
+            with socket.create_connection(address, 30) as sock:
                 sock.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n" * 5000)
                 sock.shutdown(socket.SHUT_WR)
                 got = b""
@@ -156,8 +160,8 @@ def test_draining_ends_idle_connections_and_finishes_the_others() -> None:
 
     async def use(context: FrontContext, address: tuple[str, int], reports: Reports) -> None:
         loop = asyncio.get_running_loop()
-        idle = await asyncio.to_thread(socket.create_connection, address)
-        busy = await asyncio.to_thread(socket.create_connection, address)
+        idle = await asyncio.to_thread(socket.create_connection, address, 30)
+        busy = await asyncio.to_thread(socket.create_connection, address, 30)
         busy.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
         await until(lambda: len(held) == 1 and len(context.connections) == 2)
         server = FrontServer(context, lambda exchange: False)
@@ -180,6 +184,7 @@ def test_draining_waits_until_a_slow_reader_has_its_answer() -> None:
 
     async def use(context: FrontContext, address: tuple[str, int], reports: Reports) -> None:
         sock = socket.socket()
+        sock.settimeout(30)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         await asyncio.to_thread(sock.connect, address)
         sock.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
