@@ -28,7 +28,7 @@ from fastproxy.wire.scratch import Scratch
 log = logging.getLogger("fastproxy")
 
 _HANDLER_GRACE_S = 1.0  # for tasks whose client is gone
-_UNDO_GRACE_S = 4.0  # for aborts and removals; the master kills after five
+_UNDO_GRACE_S = 3.0  # for aborts and removals; the master kills after five
 
 
 class App:
@@ -78,13 +78,15 @@ class App:
 
     async def _recover(self) -> None:
         """Undo what dead workers left in stores, until all is done; nobody waits for it."""
+        kept = 0
         for pause in AGAIN.pauses():
-            if not await self._recover_once():
+            kept = await self._recover_once(kept)
+            if not kept:
                 return
             await asyncio.sleep(pause)
 
-    async def _recover_once(self) -> int:
-        """How many leftovers are to be tried again."""
+    async def _recover_once(self, before: int) -> int:
+        """How many leftovers are to be tried again; `before`: how many there were."""
         state_dir = self._config.server.state_dir
         if not state_dir:
             return 0
@@ -94,10 +96,10 @@ class App:
             )
         except FastproxyError as fault:
             log.warning("recovery of unfinished uploads failed: %s", fault.detail)
-            return 1
+            return before or 1
         aborted = self._context.metrics.cell("fastproxy_orphans_aborted_total")
         aborted.add(recovery.undone)
-        if recovery.undone:
+        if recovery.undone or recovery.kept != before:
             log.info(
                 "unfinished uploads of dead workers: %d removed, %d left for later",
                 recovery.undone,
