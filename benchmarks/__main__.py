@@ -55,6 +55,9 @@ def main() -> int:
     parser.add_argument("--only", default="", help="only questions whose title holds this")
     parser.add_argument("--output", type=Path, help="also write the table to this file")
     options = parser.parse_args()
+    asked = [question for question in QUESTIONS if options.only in question.title]
+    if not asked:
+        parser.error(f"no question holds {options.only!r}")
     if absent := missing():
         print("not installed: " + ", ".join(absent), file=sys.stderr)
         return 2
@@ -69,7 +72,6 @@ def main() -> int:
         stack.enter_context(running(command, LOAD_CORE, log))
         wait_for(origin, log)
         peers = [stack.enter_context(start(directory, origin)) for start in PEERS]
-        asked = [question for question in QUESTIONS if options.only in question.title]
         results = {question: measure(question, peers, options.rounds) for question in asked}
     print(file=sys.stderr)
     print(table(results))

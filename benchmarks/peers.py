@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,44 +99,36 @@ def missing() -> list[str]:
 
 
 @contextmanager
-def nginx(directory: Path, origin: int) -> Iterator[Peer]:
+def _started(
+    name: str, directory: Path, origin: int, text: str, command: Sequence[str]
+) -> Iterator[Peer]:
+    """The configuration `text`, filled in, written and given to `command` as its last word."""
+    port = free_port()
+    config, log = directory / f"{name}.conf", directory / f"{name}.log"
+    config.write_text(text.format(dir=directory, port=port, origin=origin))
+    with running([*command, str(config)], PROXY_CORE, log) as pid:
+        wait_for(port, log)
+        yield Peer(name, port, pid)
+
+
+def nginx(directory: Path, origin: int) -> AbstractContextManager[Peer]:
     """nginx, unbuffered towards the origin."""
-    port = free_port()
-    config = directory / "nginx.conf"
-    config.write_text(NGINX.format(dir=directory, port=port, origin=origin))
-    log = directory / "nginx.log"
-    with running(["nginx", "-c", str(config)], PROXY_CORE, log) as pid:
-        wait_for(port, log)
-        yield Peer("nginx", port, pid)
+    return _started("nginx", directory, origin, NGINX, ["nginx", "-c"])
 
 
-@contextmanager
-def haproxy(directory: Path, origin: int) -> Iterator[Peer]:
+def haproxy(directory: Path, origin: int) -> AbstractContextManager[Peer]:
     """HAProxy in http mode with one thread."""
-    port = free_port()
-    config = directory / "haproxy.cfg"
-    config.write_text(HAPROXY.format(dir=directory, port=port, origin=origin))
-    log = directory / "haproxy.log"
-    with running(["haproxy", "-f", str(config)], PROXY_CORE, log) as pid:
-        wait_for(port, log)
-        yield Peer("haproxy", port, pid)
+    return _started("haproxy", directory, origin, HAPROXY, ["haproxy", "-f"])
 
 
-@contextmanager
-def fastproxy(directory: Path, origin: int) -> Iterator[Peer]:
+def fastproxy(directory: Path, origin: int) -> AbstractContextManager[Peer]:
     """This project with one worker."""
-    port = free_port()
-    config = directory / "fastproxy.toml"
     (directory / "store").mkdir(exist_ok=True)
     secret = directory / "secret"
     secret.write_bytes(b"s" * 48)
     secret.chmod(0o600)
-    config.write_text(FASTPROXY.format(dir=directory, port=port, origin=origin))
-    log = directory / "fastproxy.log"
-    command = [sys.executable, "-m", "fastproxy", "serve", "--config", str(config)]
-    with running(command, PROXY_CORE, log) as pid:
-        wait_for(port, log)
-        yield Peer("fastproxy", port, pid)
+    command = [sys.executable, "-m", "fastproxy", "serve", "--config"]
+    return _started("fastproxy", directory, origin, FASTPROXY, command)
 
 
 PEERS: tuple[Start, ...] = (nginx, haproxy, fastproxy)
