@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Final
 
 PATIENCE_S: Final = 10.0
+_LOOK_S: Final = 1.0
 
 
 class ChildEnded(Exception):
@@ -50,9 +51,15 @@ class Children:
 
     def wait(self) -> None:
         """Block until one ends. Raises ChildEnded."""
-        while self._running:
-            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
-            self.check()
+        descriptors = [os.pidfd_open(process.pid) for _, process in self._running]
+        try:
+            while True:
+                self.check()
+                # Not for ever: a signal that came just before the call does not interrupt it.
+                select.select(descriptors, [], [], _LOOK_S)
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
 
     def end(self) -> None:
         """End all, the last one first: each is asked, then what is left of its group is killed."""
