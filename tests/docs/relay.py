@@ -22,7 +22,7 @@ class Relay:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                threads.append(threading.Thread(target=self._carry, args=(client,)))
+                threads.append(threading.Thread(target=self._carry, args=(client,), daemon=True))
                 threads[-1].start()
         for thread in threads:
             thread.join()
@@ -33,7 +33,7 @@ class Relay:
         self.answers.append(answer)
         with client, socket.socket(socket.AF_UNIX) as server:
             server.connect(str(self._target))
-            back = threading.Thread(target=_copy, args=(server, client, answer))
+            back = threading.Thread(target=_copy, args=(server, client, answer), daemon=True)
             back.start()
             _copy(client, server, request)
             back.join()
@@ -55,7 +55,7 @@ def relay(listen: Path, target: Path) -> Iterator[Relay]:
         listener.bind(str(listen))
         listener.listen()
         running = Relay(listener, target)
-        thread = threading.Thread(target=running.serve)
+        thread = threading.Thread(target=running.serve, daemon=True)
         thread.start()
         try:
             yield running

@@ -48,7 +48,7 @@ def no_growth(running: Proxy) -> Iterator[None]:
             with open(f"/proc/{worker}/statm") as statm:
                 peak[0] = max(peak[0], int(statm.read().split()[1]) * 4096)
 
-    thread = threading.Thread(target=watch)
+    thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     try:
         yield
@@ -230,12 +230,14 @@ def test_many_slow_backends_get_their_own_bytes() -> None:
                 answers.append(client.reply().body)
 
         answers: list[bytes] = []
-        threads = [threading.Thread(target=upload, args=(seed,)) for seed in range(count)]
+        threads = [
+            threading.Thread(target=upload, args=(seed,), daemon=True) for seed in range(count)
+        ]
         for thread in threads:
             thread.start()
         eventually(lambda: all(sent), "all have begun")
         assert settled(lambda: sum(sent)) < count * size
         go.set()
         for thread in threads:
-            thread.join()
+            thread.join(60)
         assert answers == [b"same"] * count

@@ -385,6 +385,20 @@ def test_a_client_that_leaves_takes_its_backend_request_along() -> None:
         assert last_end(running) == ("client", "client-gone", 200)
 
 
+def test_a_client_that_leaves_before_its_answer_takes_its_backend_request_along() -> None:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.until_eof()
+
+    with origin(script) as backend, proxy(to_backend(backend.address)) as running:
+        with running.client() as client:
+            client.send(GET)
+            eventually(lambda: backend.requests, "arrived")
+            client.reset()
+        eventually(lambda: not backend.threads[0].is_alive(), "the backend is told")
+        assert last_end(running)[:2] == ("client", "client-gone")
+
+
 def test_a_client_that_leaves_in_its_body_takes_its_backend_request_along() -> None:
     def script(peer: Peer) -> None:
         peer.until_eof()

@@ -134,7 +134,7 @@ def served(
         finally:
             ready.set()
 
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     ready.wait(DEADLINE_S)
     try:
@@ -147,6 +147,7 @@ def served(
         listener.close()
     if errors:
         raise errors[0]
+    assert not thread.is_alive(), "the loop did not end"
 
 
 @dataclass
