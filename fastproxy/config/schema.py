@@ -70,6 +70,7 @@ class Memory(Strict, frozen=True, kw_only=True):
     spill_budget: Size = Size(4 * GiB)
     spill_dir: str = ""  # empty: the system's temporary directory
     queue: int = 100_000  # uploads that may wait for memory before new ones get 503
+    stall_timeout: Duration = Duration(10)  # a silent upload that holds what others wait for
 
 
 class Log(Strict, frozen=True, kw_only=True):

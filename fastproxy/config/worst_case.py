@@ -85,10 +85,17 @@ def least_budget(config: Config) -> int:
 
 
 def _least_part(config: Config, route: UploadRoute) -> int:
-    """A directory takes parts of any size; equal parts leave no room for smaller ones."""
-    store = config.store.get(route.store)
+    """A directory takes parts of any size; equal parts leave no room for smaller ones.
+
+    Those of more than half the memory are collected on disk, where there is enough of it.
+    """
+    store, memory = config.store.get(route.store), config.memory
+    if isinstance(store, S3Store) and store.equal_parts:
+        part = route.part_size or store.part_size
+        is_on_disk = 2 * part > memory.budget and part <= memory.spill_budget - memory.slab
+        return S3_MIN_PART if is_on_disk else part
     if isinstance(store, S3Store):
-        return (route.part_size or store.part_size) if store.equal_parts else S3_MIN_PART
+        return S3_MIN_PART
     return S3_MIN_PART if route.allowed_hosts else 1
 
 

@@ -210,22 +210,23 @@ class Upload:
         self, store: TrackedStore, key: str, permission: Permission, question: Question
     ) -> Transfer:
         kit, needs, length = self._kit, store.needs, question.length
+        sizes = plan_parts(needs, length, permission.part_size or kit.route.part_size)
         largest = kit.arena.largest_part(needs)
-        limits = [kit.route.max_size, needs.max_object]
+        limits = [kit.route.max_size, needs.max_object, sizes.most]
         if permission.max_size is not None:
             limits.append(permission.max_size)
         if length is None and needs.max_parts == 1:
             limits.append(largest)  # more would wait for ever for the rest of its only part
         self._exchange.admit_body(min(limits))
-        sizes = plan_parts(needs, length, permission.part_size or kit.route.part_size)
         digests = Digests((*kit.route.hashes, *permission.hashes, *permission.expected))
-        # What a signed URL wants in one piece and we cannot hold goes through as it comes.
-        is_held = permission.presigned is None or min(length or 0, sizes(1)) <= largest
+        # What a store wants in one piece and we cannot hold goes through as it comes.
+        is_held = min(length or 0, sizes(1)) <= largest
         is_live = bool(length) and (kit.may_stream or not is_held)
         if is_live:
             self._buffer = self._open_window(sizes(1))
         else:
-            self._buffer = kit.arena.open(needs, sizes, self._pause, self._resume)
+            most = min(limits) if length is None else length
+            self._buffer = kit.arena.open(needs, sizes, self._pause, self._resume, most=most)
             self._buffer.spare = sizes.spare
         transfer = LiveTransfer if is_live else Transfer
         made = transfer(

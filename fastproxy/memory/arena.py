@@ -8,10 +8,10 @@ from itertools import count
 
 from fastproxy._chunker import Chunker, SlabPool
 from fastproxy.config.schema import Memory
-from fastproxy.errors import MemoryShort
+from fastproxy.errors import MemoryShort, TooSlow
 from fastproxy.memory.account import Account, Standing
 from fastproxy.memory.policy import Marks, Policy
-from fastproxy.memory.spill import Spill, Write
+from fastproxy.memory.spill import BATCH, Spill, Write
 from fastproxy.memory.spill_file import SpillFile
 from fastproxy.memory.upload_buffer import Needs, Signals, UploadBuffer
 from fastproxy.memory.windows import Windows
@@ -64,6 +64,7 @@ class Arena:
         self._policy = Policy(
             Marks(
                 slabs=slabs,
+                blocks=memory.spill_budget // memory.slab,
                 reserve=reserve,
                 low_water=memory.low_water,
                 high_water=memory.high_water,
@@ -82,6 +83,9 @@ class Arena:
         self._ages = count()
         self._uploads: dict[Account, UploadBuffer] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._patience = memory.stall_timeout
+        # Tails that neither the store takes as they are nor the disk, until they grow.
+        self._stranded: dict[Account, None] = {}
         self._round = 1  # uploads that go on in the next round
 
     @property
@@ -105,12 +109,12 @@ class Arena:
     def largest_part(self, needs: Needs) -> int:
         """Bytes that one part may surely have, if the store leaves no other way than to hold it.
 
-        Equal parts must complete from the reserve, an only part from the disk; others can be cut.
+        Equal parts and an only part must be whole before they leave; others can be cut.
         """
-        memory = self._pool.slab_count * self._pool.slab_size
-        if needs.equal_parts:
-            return memory
-        return max(memory, self._spill.budget) if needs.max_parts == 1 else needs.max_part
+        if not _is_rigid(needs):
+            return needs.max_part
+        slabs = max(self._policy.reserve, self._policy.line.capacity)
+        return (slabs if needs.equal_parts else slabs - 1) * self._pool.slab_size
 
     # --- coming and going
 
@@ -120,22 +124,22 @@ class Arena:
         part_sizes: Callable[[int], int],
         on_pause: Callable[[], None],
         on_resume: Callable[[], None],
+        *,
+        most: int | None = None,
     ) -> UploadBuffer:
         """The buffer of a new upload; `part_sizes` gives a part's size from its number (from 1).
 
         `on_pause` is called at once when a reading upload must stop, `on_resume` from the loop when
-        it may go on. Raises MemoryShort.
+        it may go on. `most`: bytes the body has or may have; with it `next_part` may raise
+        MemoryShort or TooSlow, without it the caller sees to it that nothing is held for ever.
+        Raises MemoryShort.
         """
-        least = part_sizes(1) if needs.equal_parts else needs.min_part
-        account = Account(
-            age=next(self._ages),
-            opened_at=self._loop.time(),
-            needs=-(-least // self._pool.slab_size),
-        )
-        if not self._policy.may_open(account.needs, self._pool.free_count, self._spill.is_full):
-            raise MemoryShort(
-                f"{self._policy.queued} uploads wait for memory; this one needs {least} bytes"
-            )
+        now = self._loop.time()
+        account = Account(next(self._ages), now, grew_at=now, may_end=most is not None)
+        if most is not None and _is_rigid(needs):
+            account.claim = self._claim(part_sizes(1), most)
+        if not self._policy.may_open(self._pool.free_count, self._spill.is_full):
+            raise MemoryShort(f"{self._policy.queued} uploads wait for memory")
         self._policy.open(account)
         chunker = Chunker(self._pool, part_sizes)
         signals = Signals(on_pause, on_resume)
@@ -145,8 +149,22 @@ class Arena:
         self._uploads[account] = buffer
         return buffer
 
+    def _claim(self, part: int, most: int) -> int:
+        """Slabs to set aside for a part that cannot be cut; 0: the reserve does.
+
+        Who may not fill its part still needs one more to hear that its body ends, or does not.
+        """
+        size = min(part, most)
+        slabs = -(-size // self._pool.slab_size) + (most < part)
+        if slabs <= self._policy.reserve:
+            return 0
+        if slabs > self._policy.line.capacity:
+            raise MemoryShort(f"neither memory nor disk holds a part of {size} bytes")
+        return slabs
+
     def ended(self, buffer: UploadBuffer) -> None:
         """It takes no more bytes."""
+        self._stranded.pop(buffer.account, None)
         self._policy.end(buffer.account)
 
     def closed(self, buffer: UploadBuffer) -> None:
@@ -178,6 +196,8 @@ class Arena:
             if not self._spill.is_busy and buffer.can_cut:
                 buffer.cut()  # neither memory nor disk has room for the rest of its part
             self._resume(limit=1)
+        elif buffer.account.standing is Standing.LINED:
+            self._resume(limit=0)
         self._watch()
         return False
 
@@ -187,7 +207,12 @@ class Arena:
 
     def grew(self, buffer: UploadBuffer) -> None:
         """Its tail has more bytes."""
-        self._policy.grew(buffer.account)
+        self._moved(buffer.account)
+
+    def _moved(self, account: Account) -> None:
+        account.grew_at = self._loop.time()
+        self._stranded.pop(account, None)
+        self._policy.grew(account)
 
     # --- tails leave memory
 
@@ -197,36 +222,61 @@ class Arena:
         expected = self._pool.free_count + spill.writing
         if expected >= policy.low:
             return
+        if not spill.is_full:
+            self._reconsider()
         writes: list[Write] = []
-        while expected < policy.high and not spill.is_full:
+        while expected < policy.high and (not spill.is_full or policy.flying < policy.share):
             account = policy.victim()
             if account is None:
                 break
             expected += self._send_away(self._uploads[account], writes)
         spill.submit(writes)
 
+    def _reconsider(self) -> None:
+        """There is disk again: some of those for whom there was none."""
+        found = [account for account in self._stranded if not account.claim]
+        for account in found[:BATCH]:
+            del self._stranded[account]
+            self._policy.grew(account)
+
     def _send_away(self, buffer: UploadBuffer, writes: list[Write]) -> int:
         """Cut what the store takes as it is, spill the rest; the slabs that will come back.
 
-        Where parts are scarce the disk comes first; without room there, `ask` cuts all the same.
+        Where parts are scarce the disk comes first, as long as there is some.
         """
-        account, slabs = buffer.account, buffer.held
+        slabs = buffer.held
         if buffer.is_being_written:  # its new tail has its turn when the write has ended
             return 0
-        may_cut = buffer.can_cut and buffer.can_spare
+        may_cut = buffer.can_cut and (buffer.can_spare or self._spill.is_full)
         if may_cut and self._policy.flying < self._policy.share:
             buffer.cut()
             return slabs
-        if not buffer.fits_disk():
-            self._policy.grew(account)
+        if not self._may_spill(buffer):
+            self._strand(buffer)
             return 0
+        self._begin_spill(buffer, writes)
+        return slabs
+
+    def _may_spill(self, buffer: UploadBuffer) -> bool:
+        account, line = buffer.account, self._policy.line
+        if account.claim and not line.may_spill(account, buffer.disk_missing):
+            return False
+        return not self._spill.is_full and buffer.fits_disk()
+
+    def _strand(self, buffer: UploadBuffer) -> None:
+        if buffer.can_cut:  # as soon as less is flying
+            self._policy.grew(buffer.account)
+        else:
+            self._stranded[buffer.account] = None
+
+    def _begin_spill(self, buffer: UploadBuffer, writes: list[Write]) -> None:
         write = buffer.spill()
         if write is None:  # it had taken a slab and no byte came: the slab is back
-            self._policy.settled(account, buffer.held)
-            return slabs
+            self.settled(buffer)
+            return
+        self._policy.spilling(buffer.account, buffer.disk)
         writes.append(write)
         self._stop_if_short(buffer)
-        return slabs
 
     def _stop_if_short(self, buffer: UploadBuffer) -> None:
         """An upload that lost its tail needs a slab for its next read: is there one?"""
@@ -247,7 +297,7 @@ class Arena:
 
     def settled(self, buffer: UploadBuffer) -> None:
         """A spill of its unfinished part ended."""
-        self._policy.settled(buffer.account, buffer.held)
+        self._policy.settled(buffer.account, buffer.held, buffer.disk)
 
     def gave(self, buffer: UploadBuffer, slabs: int) -> None:
         """Complete parts gave back memory or disk."""
@@ -257,16 +307,19 @@ class Arena:
     def _changed(self) -> None:
         """Memory or disk may have come back."""
         if self._policy.paused:
+            self._help_head()
             self._relieve()
             self._resume(limit=max(1, self._pool.free_count))
 
     # --- who waits goes on
 
     def _resume(self, limit: int) -> None:
+        self._help_head()
         is_stuck = not self._spill.is_busy
         if is_stuck:
             self._cut_owner()
         for account in self._policy.resumable(self._pool.free_count, limit, is_stuck):
+            self._moved(account)  # its client was not to blame for the time it waited
             self._loop.call_soon(self._uploads[account].resumed)
 
     def _cut_owner(self) -> None:
@@ -276,6 +329,42 @@ class Arena:
             return
         if self._uploads[owner].can_cut:
             self._uploads[owner].cut()
+
+    def _help_head(self) -> None:
+        """The head of the line waits for memory: its tail goes to disk, before any other.
+
+        A disk that turned out smaller than configured does not keep what was promised to it.
+        """
+        head = self._policy.line.head
+        if head is None or head.standing is not Standing.LINED or not self._policy.line.is_on_disk:
+            return
+        buffer = self._uploads[head]
+        if self._has_spare(head) or buffer.is_being_written:
+            return
+        if buffer.fits_disk():
+            writes: list[Write] = []
+            self._begin_spill(buffer, writes)
+            self._spill.submit(writes)
+        elif self._spill.is_short and not self._spill.is_busy:
+            buffer.fail(MemoryShort("the disk is smaller than its budget"))
+
+    def _end_stalled(self) -> None:
+        """Who holds what others wait for, cannot move and sends nothing: the longest so."""
+        policy, late = self._policy, self._loop.time() - self._patience
+        holders = (policy.owner, policy.line.head, *self._stranded)
+        stalled = [
+            account
+            for account in holders
+            if account is not None
+            and account.standing is Standing.READING
+            and account.may_end
+            and account.held + account.disk
+            and account.grew_at <= late
+        ]
+        if stalled and policy.queued:
+            longest = min(stalled, key=lambda account: account.grew_at)
+            detail = f"nothing came for {self._patience:g} s while others wait for memory"
+            self._uploads[longest].fail(TooSlow(detail))
 
     def _watch(self) -> None:
         """Look again while uploads wait.
@@ -289,7 +378,13 @@ class Arena:
     def _look(self) -> None:
         self._timer = None
         self._policy.pass_on()
+        self._end_stalled()
         self._relieve()
         self._resume(limit=max(self._round, self._pool.free_count))
         self._round = self._round * 2 if self._policy.queued else 1
         self._watch()
+
+
+def _is_rigid(needs: Needs) -> bool:
+    """No part but the last can leave before it has its planned size."""
+    return needs.equal_parts or needs.max_parts == 1

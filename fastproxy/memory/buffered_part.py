@@ -59,6 +59,16 @@ class BufferedPart:
         if piece.size:
             self._memory.append(piece)
 
+    @property
+    def blocks(self) -> int:
+        """Blocks of disk it has."""
+        return len(self._holding.blocks)
+
+    def missing(self, more: int) -> int:
+        """Blocks to take before its memory and `more` bytes of its tail fit on disk."""
+        size = sum(piece.size for piece in self._memory) + more
+        return self._holding.missing(size, self._spill.slab)
+
     def fits(self, more: int) -> bool:
         """Has the disk budget room for its memory and `more` bytes of its tail?"""
         return self._spill.fits(self._holding, sum(piece.size for piece in self._memory) + more)

@@ -3,24 +3,26 @@
 Why it cannot deadlock: every slab is held by a complete part (ends by its store's answer or
 deadline), by a tail that can be spilled while there is disk, or by a paused tail. Of the paused the
 oldest owns the reserve, enough to complete a part, which then flies and gives its memory back.
+Parts that the reserve does not hold and that cannot be cut stand in a line, see line.py.
 """
 
 import heapq
-from collections import Counter
 from dataclasses import dataclass
 from itertools import count
 
 from fastproxy.memory.account import Account, Standing
 from fastproxy.memory.growth import GrowthOrder
+from fastproxy.memory.line import Line
 
 TURNS = 8  # epochs while the pool turns over once
 
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """The configured limits: slabs, shares of slabs, and uploads that may wait."""
+    """The configured limits: slabs, blocks of disk, shares of slabs, uploads that may wait."""
 
     slabs: int
+    blocks: int
     reserve: int
     low_water: float
     high_water: float
@@ -42,22 +44,29 @@ class Policy:
         self._order = GrowthOrder()
         self._places: dict[Standing, list[tuple[int, int, Account]]] = {
             Standing.QUEUED: [],
+            Standing.LINED: [],
             Standing.HELD: [],
         }
-        self._waiting = {Standing.QUEUED: 0, Standing.HELD: 0}
-        self._large_needs: Counter[int] = Counter()
+        self._waiting = dict.fromkeys(self._places, 0)
         self._owner: Account | None = None
         self._owned = 0  # slabs the owner took since the reserve is its own
         self._grounded: list[Account] = []  # held for their store, and nothing of theirs flies
         self.flying = 0
         self.share = int(marks.slabs * marks.flying_share)
-        self._set_reserve(marks.reserve)
+        self.reserve = marks.reserve
+        self.line = Line(marks.slabs - marks.reserve, marks.blocks)
 
-    def _set_reserve(self, reserve: int) -> None:
-        self.reserve = reserve
-        beyond = self._marks.slabs - reserve
-        self.low = reserve + max(1, int(beyond * self._marks.low_water))
-        self.high = max(self.low, reserve + int(beyond * self._marks.high_water))
+    @property
+    def low(self) -> int:
+        """Free slabs under which tails are sent away ..."""
+        kept = self.reserve + self.line.kept
+        return kept + max(1, int((self._marks.slabs - kept) * self._marks.low_water))
+
+    @property
+    def high(self) -> int:
+        """... until so many are free."""
+        kept = self.reserve + self.line.kept
+        return max(self.low, kept + int((self._marks.slabs - kept) * self._marks.high_water))
 
     @property
     def owner(self) -> Account | None:
@@ -67,7 +76,7 @@ class Policy:
     @property
     def queued(self) -> int:
         """Uploads that wait for memory."""
-        return self._waiting[Standing.QUEUED]
+        return self._waiting[Standing.QUEUED] + self._waiting[Standing.LINED]
 
     @property
     def paused(self) -> int:
@@ -76,23 +85,20 @@ class Policy:
 
     def oldest_paused(self) -> Account | None:
         """The upload that waits and was opened first."""
-        heads = [self._head(Standing.QUEUED), self._head(Standing.HELD)]
+        heads = map(self._head, self._places)
         return min((h for h in heads if h is not None), key=lambda a: a.age, default=None)
 
     # --- coming and going
 
-    def may_open(self, needs: int, free: int, disk_is_full: bool) -> bool:
-        """Is there hope for one more upload that must be able to hold `needs` slabs?"""
-        if needs > self.reserve and self._owned + free < needs:
-            return False
+    def may_open(self, free: int, disk_is_full: bool) -> bool:
+        """Is there hope for one more upload?"""
         is_full = disk_is_full and self.spare(None, free) <= 0
         return not (is_full and self.queued >= self._marks.queue)
 
     def open(self, account: Account) -> None:
-        """An upload begins. One that needs more than the reserve raises it while it lasts."""
-        if account.needs > self._marks.reserve:
-            self._large_needs[account.needs] += 1
-            self._set_reserve(max(self.reserve, account.needs))
+        """An upload begins."""
+        if account.claim:
+            self.line.join(account)
 
     def end(self, account: Account) -> None:
         """The upload takes no more bytes. Idempotent."""
@@ -100,18 +106,18 @@ class Policy:
             return
         self._leave(account, Standing.DONE)
         self.emptied(account)
-        if account.needs > self._marks.reserve:
-            self._large_needs[account.needs] -= 1
-            self._large_needs += Counter()  # keeps what is above zero
-            self._set_reserve(max([self._marks.reserve, *self._large_needs]))
+        self.line.leave(account)
 
     # --- memory taken and given back
 
     def spare(self, account: Account | None, free: int) -> int:
-        """Slabs that this upload may take: what is free but for the reserve of another."""
+        """Slabs that this upload may take: what is free but for what is kept for others."""
+        reserved, kept = max(0, self.reserve - self._owned), self.line.kept
         if account is not None and account is self._owner:
-            return free
-        return free - max(0, self.reserve - self._owned)
+            return max(free - kept, min(free, reserved))
+        if account is not None and account is self.line.head:
+            return free - reserved
+        return free - reserved - kept
 
     def ask(self, account: Account, free: int) -> bool:
         """May it take one more slab? If not, it waits from now on."""
@@ -119,13 +125,16 @@ class Policy:
             return False
         if account.flying and self.flying >= self.share:
             self._wait(account, Standing.HELD)
-        elif self.spare(account, free) <= 0:
-            self._wait(account, Standing.QUEUED)
+        elif self.spare(account, free) <= 0 or not self._has_turn(account):
+            self.pause(account)
         return account.standing is Standing.READING
+
+    def _has_turn(self, account: Account) -> bool:
+        return not account.claim or self.line.admits(account)
 
     def took(self, account: Account) -> None:
         """It took a slab from the pool."""
-        account.held += 1
+        self.line.hold(account, held=account.held + 1, disk=account.disk)
         self._taken += 1
         if self._taken % self._turn == 0:
             self._order.advance()
@@ -138,14 +147,18 @@ class Policy:
         if account.held and account is not self._owner:
             self._order.touch(account)
 
-    def settled(self, account: Account, held: int) -> None:
-        """After a spill its unfinished part has `held` slabs in memory."""
-        account.held = held
+    def spilling(self, account: Account, disk: int) -> None:
+        """Its unfinished part has `disk` blocks now; memory comes back when they are written."""
+        self.line.hold(account, held=account.held, disk=disk)
+
+    def settled(self, account: Account, held: int, disk: int) -> None:
+        """After a spill its unfinished part has `held` slabs in memory and `disk` blocks."""
+        self.line.hold(account, held=held, disk=disk)
         self.grew(account)
 
     def emptied(self, account: Account) -> None:
         """The unfinished part holds nothing: it is complete, or there will be no more."""
-        account.held = 0
+        self.line.hold(account, held=0, disk=0)
         self._order.drop(account)
         if account is self._owner:
             self._disown()
@@ -153,6 +166,7 @@ class Policy:
     def completed(self, account: Account, slabs: int) -> None:
         """A part is complete and holds `slabs` until it is released."""
         self.emptied(account)
+        self.line.step_back(account)
         account.flying += slabs
         self.flying += slabs
 
@@ -171,14 +185,16 @@ class Policy:
 
     def pause(self, account: Account) -> None:
         """Stop a reading upload for want of memory."""
-        self._wait(account, Standing.QUEUED)
+        self._wait(account, Standing.LINED if account.claim else Standing.QUEUED)
 
     def resumable(self, free: int, limit: int, is_stuck: bool) -> list[Account]:
         """Who goes on now, oldest first: at most `limit` of those who wait for memory.
 
         `is_stuck`: no memory is on its way back from a spill, so only the reserve helps.
         """
-        return self._resume_held() + self._resume_queued(free, limit, is_stuck)
+        resumed = self._resume_held()
+        resumed += self._resume_queued(free, limit, is_stuck)
+        return resumed + self._resume_lined(free, limit - len(resumed))
 
     def _resume_held(self) -> list[Account]:
         """As many as the flying share has room for their parts."""
@@ -196,7 +212,7 @@ class Policy:
     def _resume_queued(self, free: int, limit: int, is_stuck: bool) -> list[Account]:
         resumed: list[Account] = []
         owner = self._owner
-        if owner is not None and owner.standing is Standing.QUEUED and free > 0:
+        if owner is not None and owner.standing is Standing.QUEUED and self.spare(owner, free) > 0:
             self._leave(owner, Standing.READING)
             resumed.append(owner)
         if self.spare(None, free) > 0:
@@ -206,6 +222,20 @@ class Policy:
         elif is_stuck and free > 0 and (heir := self._heir()) is not None:
             self._own(heir)
             resumed.append(heir)
+        return resumed
+
+    def _resume_lined(self, free: int, limit: int) -> list[Account]:
+        """The head of the line whatever the limit; those behind it while there is room for them."""
+        resumed: list[Account] = []
+        head = self.line.head
+        if head is not None and head.standing is Standing.LINED and self.spare(head, free) > 0:
+            self._leave(head, Standing.READING)
+            resumed.append(head)
+        while len(resumed) < limit and (account := self._head(Standing.LINED)) is not None:
+            if self.spare(account, free) <= 0 or not self.line.admits(account):
+                break
+            self._leave(account, Standing.READING)
+            resumed.append(account)
         return resumed
 
     def _heir(self) -> Account | None:
@@ -228,7 +258,11 @@ class Policy:
             self.grew(owner)
 
     def pass_on(self) -> None:
-        """Once a round: an owner that took nothing of the reserve has nothing to send."""
+        """Once a round: an owner that took nothing of the reserve has nothing to send.
+
+        The same goes for the head of the line.
+        """
+        self.line.pass_on()
         owner = self._owner
         if owner is not None and self._owned == 0 and owner.standing is Standing.READING:
             self._disown()

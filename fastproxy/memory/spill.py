@@ -71,6 +71,11 @@ class Spill:
         return self._did_not_fit or self._blocks.available == 0
 
     @property
+    def is_short(self) -> bool:
+        """The disk was smaller than its budget, not long ago."""
+        return self._blocks.limit < self._budget
+
+    @property
     def is_busy(self) -> bool:
         """Memory or disk is on its way back."""
         return bool(self._jobs)

@@ -10,6 +10,7 @@ from typing import Final, Protocol
 from typing_extensions import Buffer
 
 from fastproxy._chunker import Chunker, Part
+from fastproxy.errors import FastproxyError
 from fastproxy.memory.account import Account, Standing
 from fastproxy.memory.blocks import Holding
 from fastproxy.memory.buffered_part import BufferedPart
@@ -62,9 +63,10 @@ class Keeper(Protocol):
 
 
 class Stage(Enum):
-    """OPEN -> FINISHED -> CLOSED; OPEN -> CLOSED."""
+    """OPEN -> FINISHED or FAILED -> CLOSED; OPEN -> CLOSED."""
 
     OPEN = "open"
+    FAILED = "failed"  # the arena could not let it go on
     FINISHED = "finished"  # the stream ended; parts may wait
     CLOSED = "closed"
 
@@ -92,6 +94,7 @@ class UploadBuffer:
         "_begun",
         "_chunker",
         "_completed",
+        "_fault",
         "_keeper",
         "_needs",
         "_parts",
@@ -128,6 +131,7 @@ class UploadBuffer:
         self._parts: set[BufferedPart] = set()  # complete and not released
         self._waiting: deque[BufferedPart] = deque()  # complete and not handed out
         self._arrival: asyncio.Future[None] | None = None
+        self._fault: FastproxyError | None = None
 
     # --- socket side
 
@@ -219,8 +223,17 @@ class UploadBuffer:
         return len(self._waiting)
 
     async def next_part(self) -> BufferedPart | None:
-        """The next complete part; None when all were handed out, or the buffer was closed."""
+        """The next complete part; None when all were handed out, or the buffer was closed.
+
+        Raises what the arena ended it with, once.
+        """
         while not self._waiting:
+            if (fault := self._fault) is not None:
+                self._fault = None
+                try:
+                    raise fault
+                finally:
+                    del fault  # whose frames would keep their views, and so their slabs
             if self._stage is not Stage.OPEN:
                 return None
             if self._arrival is None:
@@ -233,16 +246,30 @@ class UploadBuffer:
         if self._stage is Stage.CLOSED:
             return
         self._stage = Stage.CLOSED
-        self._chunker.close()
-        if self._begun is not None:
-            self._begun.release()
-            self._begun = None
+        self._drop_tail()
         self._waiting.clear()
         for part in list(self._parts):
             part.release()
         self._keeper.ended(self)
         self._keeper.closed(self)
         self._wake()
+
+    def fail(self, fault: FastproxyError) -> None:
+        """End it here: `next_part` raises `fault`. Its unfinished part is given back at once."""
+        if self._stage is not Stage.OPEN:
+            return
+        self._stage = Stage.FAILED
+        self._fault = fault
+        self._drop_tail()
+        self._waiting.clear()
+        self._keeper.ended(self)
+        self._wake()
+
+    def _drop_tail(self) -> None:
+        self._chunker.close()
+        if self._begun is not None:
+            self._begun.release()
+            self._begun = None
 
     def _wake(self) -> None:
         if self._arrival is not None and not self._arrival.done():
@@ -277,6 +304,17 @@ class UploadBuffer:
         """Slabs the unfinished part has in memory."""
         begun = self._begun
         return self._chunker.tail_slabs + (0 if begun is None else begun.slabs)
+
+    @property
+    def disk(self) -> int:
+        """Blocks of disk the unfinished part has."""
+        return 0 if self._begun is None else self._begun.blocks
+
+    @property
+    def disk_missing(self) -> int:
+        """Blocks to take before its tail fits on disk."""
+        begun = self._begun or BufferedPart(0, 0, self._spill, self)
+        return begun.missing(self._chunker.tail_size)
 
     @property
     def is_being_written(self) -> bool:

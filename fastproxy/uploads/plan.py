@@ -2,7 +2,8 @@
 
 S3 takes at most 10,000 parts of 5 MiB to 5 GiB. A known length gives equal parts. An unknown one
 begins small, so that many uploads fit into memory, and grows every thousandth part just so that the
-last of the 10,000 ends beyond 5 TiB, with something to spare for parts that are cut early.
+last of the 10,000 ends beyond 5 TiB, with something to spare for parts that are cut early. Where
+parts must be equal it cannot grow: the plan says where it ends.
 """
 
 from collections.abc import Callable
@@ -21,10 +22,14 @@ _SPARE: Final = 8  # of the largest object one such share may be lost to early c
 
 @dataclass(frozen=True, slots=True)
 class PartPlan:
-    """A part's size by its number; `spare`: what all parts hold in bytes beyond what must fit."""
+    """A part's size by its number; `spare`: what all parts hold in bytes beyond what must fit.
+
+    `most`: bytes that all parts hold and the store takes; a longer body can be refused at once.
+    """
 
     sizes: PartSizes
     spare: int
+    most: int
 
     def __call__(self, number: int) -> int:
         """In bytes, from 1."""
@@ -47,7 +52,8 @@ def plan_parts(needs: StoreNeeds, length: int | None, wished: int | None) -> Par
 
 
 def _constant(size: int, needs: StoreNeeds, length: int) -> PartPlan:
-    return PartPlan(lambda number: size, size * needs.max_parts - length)
+    total = size * needs.max_parts
+    return PartPlan(lambda number: size, total - length, min(total, needs.max_object))
 
 
 def _aim(needs: StoreNeeds) -> int:
@@ -72,7 +78,7 @@ def _growing(needs: StoreNeeds, first: int) -> PartPlan:
     def size(number: int) -> int:
         return sizes[min((number - 1) // step, _STEPS - 1)]
 
-    return PartPlan(size, needs.max_object // _SPARE)
+    return PartPlan(size, needs.max_object // _SPARE, needs.max_object)
 
 
 def _factor(target: float) -> float:

@@ -54,7 +54,7 @@ class Transfer:
 
     def _late(self, detail: str) -> FastproxyError:
         buffer, standing = self.buffer, self.buffer.account.standing
-        if standing is Standing.QUEUED:
+        if standing in (Standing.QUEUED, Standing.LINED):
             return MemoryShort(detail)
         if buffer.is_finished or buffer.parts_waiting or standing is Standing.HELD:
             return StoreTimeout(detail)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from itertools import cycle
 
-from fastproxy.config.schema import Memory, Size
-from fastproxy.errors import MemoryShort, OwnFault
+from fastproxy.config.schema import Duration, Memory, Size
+from fastproxy.errors import BodyTooLarge, MemoryShort, OwnFault, TooSlow
 from fastproxy.memory.arena import Arena
 from fastproxy.memory.blocks import Extent
 from fastproxy.memory.buffered_part import BufferedPart
@@ -31,8 +31,28 @@ PATIENCE = 1000.0  # the oldest upload must get on within this
 class End(Enum):
     STORED = "stored"
     REFUSED = "refused"
+    TOO_LARGE = "too large"
+    TOO_SLOW = "too slow"
     CLIENT_GONE = "client gone"
     STORE_FAILED = "store failed"
+
+
+class Kind(Enum):
+    """What an upload's store takes."""
+
+    ANY = "as the scenario says"
+    EQUAL = "equal parts of its own size"
+    ONLY = "one part"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """`part`: of EQUAL. `limit`: bytes it may have. `is_known`: its length was declared."""
+
+    kind: Kind = Kind.ANY
+    part: int = 0
+    limit: int = 1 << 40
+    is_known: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,6 +65,7 @@ class Client:
     pace: float
     zero_copy: bool
     stops_at: int | None  # bytes after which it falls silent for ever
+    wish: Wish = Wish()
 
 
 @dataclass(frozen=True)
@@ -77,6 +98,7 @@ class Scenario:
     waters: tuple[float, float, float]  # low, high, flying share
     disk: Disk
     uploads: tuple[tuple[Client, Store], ...]
+    stall: float = 20.0
 
     @property
     def reserve(self) -> int:
@@ -94,6 +116,7 @@ class Scenario:
             flying_share=flying,
             spill_budget=Size(self.disk.blocks * SLAB),
             queue=self.queue,
+            stall_timeout=Duration(self.stall),
         )
 
 
@@ -147,11 +170,14 @@ class Upload:
     client: Client
     store: Store
     end: End | None = None
+    ended_at: float = 0.0
     buffer: UploadBuffer | None = None
     parts: dict[int, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.data = random.Random(self.number).randbytes(self.client.size)
+        self.needs = self.world.needs_of(self.client.wish)
+        self.most = self.client.size
         self.may_read = asyncio.Event()
         self.may_read.set()
 
@@ -166,7 +192,11 @@ class Upload:
         except MemoryShort:
             self.end = End.REFUSED
             return
+        except BodyTooLarge:
+            self.end = End.TOO_LARGE
+            return
         self.end = await self._transfer(self.buffer)
+        self.ended_at = self.world.loop.time()
         self.buffer.close()
         self.world.check()
 
@@ -174,14 +204,15 @@ class Upload:
         storing = asyncio.ensure_future(self._store(buffer))
         sending = asyncio.ensure_future(self._send(buffer))
         done, _ = await asyncio.wait({storing, sending}, return_when=asyncio.FIRST_COMPLETED)
-        if storing not in done and sending.result():
+        if storing not in done and not sending.exception() and sending.result():
             await asyncio.wait({storing})
         for task in (storing, sending):
             task.cancel()
         await asyncio.gather(storing, sending, return_exceptions=True)
-        if not storing.cancelled():
-            return storing.result()
-        return End.CLIENT_GONE
+        if not sending.cancelled() and sending.exception() is not None:
+            assert isinstance(sending.exception(), BodyTooLarge)
+            return End.TOO_LARGE
+        return End.CLIENT_GONE if storing.cancelled() else storing.result()
 
     # --- the socket's side
 
@@ -193,6 +224,8 @@ class Upload:
             await asyncio.sleep(self.client.pace)
             await self._read(buffer)
             self.world.check()
+            if buffer.total > self.most:
+                raise BodyTooLarge
             if buffer.total < len(self.data) and not buffer.room():
                 self.may_read.clear()  # as a connection does, before anything arrives
         buffer.finish()
@@ -231,6 +264,10 @@ class Upload:
                     return End.STORE_FAILED
             results = await asyncio.gather(*puts)
             return End.STORED if all(results) else End.STORE_FAILED
+        except MemoryShort:
+            return End.REFUSED
+        except TooSlow:
+            return End.TOO_SLOW
         finally:
             for put in puts:
                 put.cancel()
@@ -288,10 +325,30 @@ class World:
         )
         self.uploads = [Upload(self, n, c, s) for n, (c, s) in enumerate(scenario.uploads)]
 
+    def needs_of(self, wish: Wish) -> StoreNeeds:
+        if wish.kind is Kind.ANY:
+            return self.needs
+        if wish.kind is Kind.ONLY:
+            return StoreNeeds(min_part=1, part_size=1 << 30, max_part=1 << 30, max_parts=1)
+        return StoreNeeds(min_part=wish.part, part_size=wish.part, equal_parts=True)
+
     def open(self, upload: Upload) -> UploadBuffer:
-        size = self.scenario.part_size
+        """As an upload does: what can never be held is refused when that is certain."""
+        needs, wish, size = upload.needs, upload.client.wish, upload.client.size
+        limits = [wish.limit]
+        if needs.max_parts == 1:
+            limits.append(self.arena.largest_part(needs))
+        upload.most = min(limits)
+        if wish.is_known and size > upload.most:
+            raise BodyTooLarge
+        if wish.is_known:
+            upload.most = size
         return self.arena.open(
-            self.needs, lambda number: size, upload.may_read.clear, upload.may_read.set
+            needs,
+            lambda number: needs.part_size,
+            upload.may_read.clear,
+            upload.may_read.set,
+            most=upload.most,
         )
 
     async def run(self) -> None:
@@ -316,6 +373,22 @@ class World:
         )
         tails = sum(buffer.held for buffer in arena._uploads.values())
         assert tails - policy._owned <= pool.slab_count - policy.reserve
+        self._check_line()
+
+    def _check_line(self) -> None:
+        """Each upload in line could finish if all before it had."""
+        line = self.arena._policy.line
+        members = list(line._members)
+        for account in members:
+            buffer = self.arena._uploads[account]
+            assert account.held == buffer.held
+            assert account.disk == buffer.disk
+        assert line._held == sum(account.held for account in members)
+        assert line._disk == sum(account.disk for account in members)
+        behind = 0
+        for account in reversed(members):
+            assert behind + account.claim <= line.capacity
+            behind += account.disk if line.is_on_disk else account.held
 
     def _check_empty(self) -> None:
         arena = self.arena
@@ -330,17 +403,25 @@ class World:
     def _check_end(self, upload: Upload) -> None:
         assert upload.end is not None
         if upload.is_healthy:
-            assert upload.end in (End.STORED, End.REFUSED)
+            assert upload.end in self._fair_ends(upload)
         if upload.end is not End.STORED:
             return
         numbers = sorted(upload.parts)
         assert numbers == list(range(1, len(numbers) + 1))
         assert b"".join(upload.parts[number] for number in numbers) == upload.data
         sizes = [len(upload.parts[number]) for number in numbers]
-        assert all(size >= self.needs.min_part for size in sizes[:-1])
-        assert all(size <= self.needs.part_size for size in sizes)
-        if self.needs.equal_parts:
-            assert all(size == self.needs.part_size for size in sizes[:-1])
+        needs = upload.needs
+        assert len(sizes) <= needs.max_parts
+        assert all(size >= needs.min_part for size in sizes[:-1])
+        assert all(size <= needs.part_size for size in sizes)
+        if needs.equal_parts:
+            assert all(size == needs.part_size for size in sizes[:-1])
+
+    def _fair_ends(self, upload: Upload) -> tuple[End, ...]:
+        if upload.client.size > upload.most:
+            return (End.TOO_LARGE, End.REFUSED)
+        is_slow = upload.client.pace >= self.scenario.stall
+        return (End.STORED, End.REFUSED, End.TOO_SLOW) if is_slow else (End.STORED, End.REFUSED)
 
     async def _watch_oldest(self) -> None:
         """The oldest upload that has a buffer gets on, whatever the others do."""

@@ -35,7 +35,9 @@ class Socket:
         self.may_read.clear()
 
     def open(self, arena: Arena, needs: StoreNeeds) -> UploadBuffer:
-        return arena.open(needs, lambda number: needs.part_size, self.pause, self.may_read.set)
+        return arena.open(
+            needs, lambda number: needs.part_size, self.pause, self.may_read.set, most=1 << 40
+        )
 
     async def send(self, buffer: UploadBuffer, data: bytes) -> None:
         """All of it, waiting for room where there is none."""
@@ -325,9 +327,8 @@ def test_the_reserve_is_lent_to_nobody() -> None:
     async def test() -> None:
         arena = Arena(memory(10), reserve_bytes=4 * SLAB)
         first, second = Socket(), Socket()
-        older, younger = first.open(arena, needs()), second.open(arena, needs())
-        assert younger.feed(bytes(7 * SLAB)) == 6 * SLAB  # it is cut then: 6 slabs are a part
-        assert younger.parts_waiting == 1
+        older, younger = first.open(arena, needs()), second.open(arena, needs(7 * SLAB))
+        assert younger.feed(bytes(7 * SLAB)) == 6 * SLAB
         assert arena._policy.owner is younger.account
         assert older.feed(bytes(SLAB)) == 0
         assert arena._policy.owner is older.account  # the younger had taken nothing of it
@@ -406,21 +407,75 @@ def test_equal_parts_are_never_cut_and_complete_from_a_reserve_of_their_size() -
     run(test)
 
 
-def test_a_larger_equal_part_raises_the_reserve_while_its_upload_lasts() -> None:
+def test_a_larger_equal_part_is_kept_room_for_and_others_go_on_through_the_reserve() -> None:
     async def test() -> None:
         arena = Arena(memory(20), reserve_bytes=4 * SLAB)
         large = Socket().open(arena, needs(part_size=12 * SLAB, equal=True))
-        other = Socket().open(arena, needs(20 * SLAB, 20 * SLAB, equal=False))
-        assert other.feed(bytes(20 * SLAB)) == 0
-        other.close()
         other = Socket().open(arena, needs(4 * SLAB, 40 * SLAB))
-        assert other.feed(bytes(20 * SLAB)) == 8 * SLAB
-        with pytest.raises(MemoryShort, match="13312 bytes"):
-            Socket().open(arena, needs(part_size=13 * SLAB, equal=True))
-        large.close()
-        other.close()
-        other = Socket().open(arena, needs(4 * SLAB, 40 * SLAB))
-        assert other.feed(bytes(20 * SLAB)) == 16 * SLAB
+        other.feed(bytes(20 * SLAB))
+        assert other.parts_waiting == 1
+        assert arena.stats.slabs_free >= 16
+        assert large.feed(bytes(12 * SLAB)) == 12 * SLAB
+        assert large.parts_waiting == 1
+        with pytest.raises(MemoryShort, match="17408 bytes"):
+            Socket().open(arena, needs(part_size=17 * SLAB, equal=True))
+        await arena.close()
+
+    run(test)
+
+
+def test_an_equal_part_larger_than_memory_is_collected_on_disk() -> None:
+    async def test() -> None:
+        arena = Arena(memory(20, blocks=100), reserve_bytes=4 * SLAB)
+        wants = needs(part_size=90 * SLAB, equal=True)
+        assert arena.largest_part(wants) == 100 * SLAB
+        data = random.Random(5).randbytes(200 * SLAB)
+        pairs = [(socket, socket.open(arena, wants)) for socket in (Socket(), Socket())]
+        stored = [bytearray(), bytearray()]
+
+        async def store(buffer: UploadBuffer, into: bytearray) -> None:
+            while (part := await buffer.next_part()) is not None:
+                into.extend(await bytes_of(part))
+                part.release()
+
+        async def send(socket: Socket, buffer: UploadBuffer) -> None:
+            await socket.send(buffer, data)
+            buffer.finish()
+
+        await asyncio.gather(
+            *(send(*pair) for pair in pairs),
+            *(store(pair[1], into) for pair, into in zip(pairs, stored, strict=True)),
+        )
+        assert stored == [data, data]
+        await arena.close()
+
+    run(test)
+
+
+def test_an_only_part_may_have_what_the_disk_holds_and_one_slab_hears_that_it_ends() -> None:
+    async def test() -> None:
+        arena = Arena(memory(20, blocks=100), reserve_bytes=4 * SLAB)
+        wants = StoreNeeds(min_part=1, part_size=1 << 40, max_part=1 << 40, max_parts=1)
+        largest = arena.largest_part(wants)
+        assert largest == 99 * SLAB
+        socket = Socket()
+        buffer = arena.open(
+            wants, lambda number: 1 << 40, socket.pause, socket.may_read.set, most=largest
+        )
+        await socket.send(buffer, bytes(largest + 1))
+        assert buffer.total == largest + 1
+        await arena.close()
+
+    run(test)
+
+
+def test_without_disk_a_tail_that_fell_silent_is_cut_where_the_store_takes_it() -> None:
+    async def test() -> None:
+        arena = Arena(memory(12), reserve_bytes=2 * SLAB)
+        silent, busy = Socket().open(arena, needs()), Socket().open(arena, needs())
+        assert silent.feed(bytes(4 * SLAB)) == 4 * SLAB
+        assert busy.feed(bytes(6 * SLAB)) > 0
+        assert silent.parts_waiting == 1
         await arena.close()
 
     run(test)
@@ -642,7 +697,7 @@ def test_a_disk_that_cannot_be_read_is_our_fault() -> None:
 def test_a_failed_write_keeps_no_blocks() -> None:
     async def test() -> None:
         disk = BrokenDisk()
-        arena = Arena(memory(20, blocks=100), reserve_bytes=8 * SLAB, spill_file=disk)
+        arena = Arena(memory(20, blocks=100), reserve_bytes=16 * SLAB, spill_file=disk)
         buffer = Socket().open(arena, needs(16 * SLAB, 40 * SLAB))
         assert buffer.feed(bytes(4 * SLAB)) == 4 * SLAB
         assert buffer.room() == 0

@@ -58,6 +58,18 @@ def test_a_known_length_fits_in_equal_parts(length: int, wished: int | None, equ
         assert part >= wished
 
 
+@pytest.mark.parametrize("wished", [None, 5 * MIB, 64 * MIB])
+def test_equal_parts_of_an_unknown_length_end_where_their_numbers_do(wished: int | None) -> None:
+    assert plan_parts(R2, None, wished).most == reach(R2, wished)
+    assert plan_parts(R2, None, 1 << 30).most == 5 * TIB
+    assert plan_parts(S3, None, wished).most == 5 * TIB
+
+
+@given(length=st.integers(0, 5 * TIB), equal=st.booleans())
+def test_a_known_length_is_never_beyond_what_its_parts_hold(length: int, *, equal: bool) -> None:
+    assert plan_parts(StoreNeeds(equal_parts=equal), length, None).most >= length
+
+
 def test_a_length_beyond_the_store_is_refused() -> None:
     with pytest.raises(BodyTooLarge):
         plan_parts(S3, 5 * TIB + 1, None)
