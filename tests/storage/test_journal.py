@@ -15,6 +15,7 @@ from fastproxy.errors import StoreRefused, StoreUnavailable
 from fastproxy.storage import journal as journal_module
 from fastproxy.storage.contract import Leftover, Stage
 from fastproxy.storage.journal import Entry, Journal, Recovery, fold, recover
+from tests.storage.full_disk import fill
 from tests.support import child
 
 LEFT = Leftover("k", Stage.INTENT, since=1000.0, write_id="w")
@@ -228,3 +229,27 @@ def test_a_killed_process_leaves_its_entries_to_the_next(tmp_path: Path) -> None
     undo = Undoer()
     assert recovered(tmp_path, undo) == Recovery(undone=50)
     assert [e.left.key for e in undo.seen if e.left] == [str(i) for i in range(50)]
+
+
+@pytest.mark.parametrize("is_compacted", [False, True])
+def test_what_has_begun_has_room_for_all_it_may_come_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_compacted: bool
+) -> None:
+    monkeypatch.setattr(journal_module, "COMPACT_LINES", 10)
+    monkeypatch.setattr(journal_module, "ROOM_STEP", 1)
+    journal = Journal(str(tmp_path))
+    live = [journal.begin("s", "place", replace(LEFT, key=f"key {i}" * 9)) for i in range(30)]
+    (file,) = (tmp_path / "journal").iterdir()
+    first = file.stat().st_ino
+    while is_compacted and file.stat().st_ino == first:
+        journal.end(journal.begin("s", "place", LEFT))
+    fill(monkeypatch)
+    for entry in live:
+        for stage in (*Stage,)[1:]:
+            known = replace(journal.left(entry), stage=stage, upload_id="u" * 200, etag="e" * 40)
+            journal.update(entry, known)
+    assert len(journal.live) == len(live)
+    for entry in live:
+        journal.end(entry)
+    assert fold(file.read_bytes()) == []
+    journal.close()

@@ -5,7 +5,6 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,6 +22,7 @@ from fastproxy.storage.undoing import Undoing
 from tests.contract.stores import multipart_target, s3_config
 from tests.servers.seaweed import Seaweed
 from tests.storage.bodies import Bytes, run
+from tests.storage.full_disk import fill, full
 from tests.support import child
 
 CRASH = """
@@ -183,26 +183,13 @@ def test_what_went_to_another_place_is_not_undone_here(tmp_path: Path) -> None:
     run(main)
 
 
-def full(*args: object) -> None:
-    raise OSError(28, "No space left on device")
-
-
-def within(
-    fd: int, data: bytes, at: int, write: Callable[..., None] = journal_module._write
-) -> None:
-    """What a full disk lets one write: over what is there already."""
-    if at + len(data) > os.fstat(fd).st_size:
-        full()
-    write(fd, data, at)
-
-
 def test_a_disk_that_is_full_stops_new_writes_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Room was made when a write began: what is stored is neither lost nor failed."""
     monkeypatch.setattr(journal_module, "COMPACT_LINES", 100)
 
-    async def fill(store: TrackedStore) -> None:
+    async def use_up(store: TrackedStore) -> None:
         while True:
             store.keep(await store.put("k", Bytes(b"x")))
 
@@ -211,10 +198,9 @@ def test_a_disk_that_is_full_stops_new_writes_only(
         store = open_store("s", LocalStore(path=str(tmp_path / "root")), call, undoing)
         begun = await store.begin("begun")
         with monkeypatch.context() as patch:
-            patch.setattr(os, "posix_fallocate", full)
-            patch.setattr(journal_module, "_write", within)
+            fill(patch)
             with pytest.raises(StoreUnavailable):
-                await fill(store)
+                await use_up(store)
             with pytest.raises(StoreUnavailable):
                 await store.begin("k")
             await begun.put_part(Bytes(b"x"))
