@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import math
 import signal
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
@@ -17,6 +18,7 @@ log = logging.getLogger(__name__)
 
 STOP_S = 1.0  # SIGINT: time to say goodbye
 _OVERTIME_S = 2.0  # beyond the drain's own deadlines
+_ORPHAN_S = 5.0  # beyond them without a master, which would kill us by then
 
 
 class Serving(Protocol):
@@ -73,6 +75,9 @@ class Orders:
     def _on_lifeline(self) -> None:
         asyncio.get_running_loop().remove_reader(self._context.lifeline)
         log.error("the master is gone, draining")
+        server = self._context.config.server
+        # The signal's default action ends us, also while Python waits for somebody's thread.
+        signal.alarm(math.ceil(max(server.drain, server.upload_drain) + _ORPHAN_S))
         self.drain.set()
 
     def _reopen_logs(self) -> None:

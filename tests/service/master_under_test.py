@@ -1,13 +1,15 @@
 """A master with a small application of its own: `python -m tests.service.master_under_test CONF`.
 
 CONF is a JSON file of the [server] and [log] tables, and `greeting`. The application answers one
-request a connection: `/` at once, `/hold?PATH` when the file PATH exists, `/spin` never.
+request a connection: `/` at once, `/hold?PATH` when the file PATH exists, `/spin` never, `/thread`
+after a thread that never ends.
 """
 
 import asyncio
 import json
 import os
 import sys
+import threading
 from pathlib import Path
 
 from fastproxy.config.schema import Config, Duration, FixedRoute, Log, Server
@@ -78,6 +80,8 @@ class FakeApp:
         if path == b"/spin":
             while True:  # deaf to every signal but SIGKILL
                 pass
+        if path == b"/thread":
+            await asyncio.to_thread(threading.Event().wait)
         while path == b"/hold" and not os.path.exists(argument):  # noqa: ASYNC110, ASYNC240
             await asyncio.sleep(0.01)
         body = f"{os.getpid()} {self._context.generation} {self._greeting}".encode()

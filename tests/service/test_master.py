@@ -108,6 +108,17 @@ def test_workers_end_when_the_master_is_killed(tmp_path: Path) -> None:
         eventually(lambda: not any(map(is_alive, family)), "all ended")
 
 
+def test_a_worker_that_a_thread_holds_back_ends_without_its_master_too(tmp_path: Path) -> None:
+    with running(tmp_path, drain=0.1, upload_drain=0.1) as master:
+        worker = master.reply().pid
+        with ask(master.main, "/thread"):
+            # Python waits for its threads: only the kernel can end such a process.
+            eventually(lambda: len(os.listdir(f"/proc/{worker}/task")) > 1, "its thread")
+            master.send(signal.SIGKILL)
+            master.wait()
+            eventually(lambda: not is_alive(worker), "the worker's end")
+
+
 def test_the_next_master_takes_over_the_socket_that_a_killed_one_left(tmp_path: Path) -> None:
     with running(tmp_path) as master:
         family = master.children()
