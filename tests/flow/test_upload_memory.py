@@ -7,9 +7,9 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from tests.flow.upload_site import (
     s3_store,
 )
 from tests.servers.seaweed import Seaweed
-from tests.support.monolith import monolith, permit
+from tests.support.monolith import Asked, Said, monolith, permit
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(400)  # half a minute on an idle machine; CI may be anything else
@@ -108,7 +108,9 @@ class World:
 
 
 @contextmanager
-def started(home: Path, seaweed: Seaweed, **memory: Any) -> Iterator[World]:
+def started(
+    home: Path, seaweed: Seaweed, store: Mapping[str, Any] | None = None, **memory: Any
+) -> Iterator[World]:
     bucket = Bucket(seaweed.client(), f"memory-{uuid.uuid4().hex}")
     user = (seaweed.access_key, seaweed.secret_key)
     with monolith(SECRET) as backend:
@@ -117,7 +119,7 @@ def started(home: Path, seaweed: Seaweed, **memory: Any) -> Iterator[World]:
             backend,
             memory=memory,
             to_backend={"max_connections": 32, "queue": 4096, "queue_timeout": "60s"},
-            store={"objects": s3_store(home, seaweed.endpoint, bucket.name, user)},
+            store={"objects": s3_store(home, seaweed.endpoint, bucket.name, user, **(store or {}))},
             route=[
                 {
                     "action": "upload",
@@ -186,12 +188,7 @@ def test_one_signed_put_that_neither_memory_nor_disk_holds(
     """Known lengths pass through; of unknown ones, what can never be held is refused in time."""
     body = body_of(40 * MIB)
     with started(tmp_path, seaweed, budget="16MiB", spill_budget="24MiB") as world:
-        urls = {
-            f"{name}_url": world.bucket.client.generate_presigned_url(
-                f"{name}_object", Params={"Bucket": world.bucket.name, "Key": "one"}
-            )
-            for name in ("put", "get", "delete")
-        }
+        urls = signed(world.bucket, "one")
         world.site.backend.authorize = lambda asked: permit(key="one", presigned=urls)
         assert world.site.put("/s3/known", body).upload["size"] == len(body)
         assert world.bucket.read("one") == body
@@ -204,6 +201,89 @@ def test_one_signed_put_that_neither_memory_nor_disk_holds(
             client.chunks(body[: 23 * MIB], (MIB,))
             assert client.response().upload["size"] == 23 * MIB
         world.site.at_rest()
+
+
+def test_signed_puts_that_fit_alone_and_not_together_are_stored_one_after_another(
+    tmp_path: Path, seaweed: Seaweed
+) -> None:
+    """Of unknown length, all at once; what comes in parts goes on meanwhile."""
+    with started(tmp_path, seaweed, budget="16MiB", spill_budget="24MiB") as world:
+        keys = ["one", "two", "three"]
+        targets = {key: permit(key=key, presigned=signed(world.bucket, key)) for key in keys}
+        plain = world.site.backend.authorize
+
+        def authorize(asked: Asked) -> Said:
+            key = asked.path.split("/")[2]
+            return targets[key] if key in targets else plain(asked)
+
+        world.site.backend.authorize = authorize
+        body = body_of(18 * MIB)
+        with ExitStack() as stack:
+            clients = {key: stack.enter_context(world.site.client()) for key in keys}
+            for key, client in clients.items():
+                client.head("PUT", f"/s3/{key}", {"Transfer-Encoding": "chunked"})
+            with ThreadPoolExecutor(len(keys)) as threads:
+                sent = [threads.submit(client.chunks, body, (MIB,)) for client in clients.values()]
+                with world.site.client() as ordinary:
+                    ordinary.head("PUT", "/s3/parts", {"Transfer-Encoding": "chunked"})
+                    ordinary.chunks(body, (MIB,))
+                    assert ordinary.response().upload["size"] == len(body)
+                for each in sent:
+                    each.result(60)
+            for key, client in clients.items():
+                assert client.response().upload["size"] == len(body)
+                assert world.bucket.read(key) == body
+        world.site.at_rest()
+
+
+def test_equal_parts_larger_than_memory_are_collected_on_disk(
+    tmp_path: Path, seaweed: Seaweed
+) -> None:
+    equal: dict[str, Any] = {"part_size": "20MiB", "equal_parts": True}
+    memory: dict[str, Any] = {"budget": "16MiB", "spill_budget": "64MiB"}
+    with started(tmp_path, seaweed, store=equal, **memory) as world:
+        body = body_of(45 * MIB)
+        with world.site.client() as client:
+            client.head("PUT", "/s3/equal", {"Transfer-Encoding": "chunked"})
+            client.chunks(body, (MIB,))
+            told = client.response().upload
+        assert (told["size"], told["parts"]) == (len(body), 3)
+        assert world.bucket.read(told["key"]) == body
+        world.site.at_rest()
+
+
+def test_who_falls_silent_without_a_disk_gives_its_memory_back_within_the_grace(
+    tmp_path: Path, seaweed: Seaweed
+) -> None:
+    """Their tails are too small for a part; between two reads a body may take a minute."""
+    memory: dict[str, Any] = {"budget": "16MiB", "spill_budget": "0B", "stall_timeout": "1s"}
+    with started(tmp_path, seaweed, **memory) as world:
+        silent = [begin(world.site, number) for number in range(20)]
+        paused = "fastproxy_paused_uploads"
+        eventually(lambda: world.site.metric(paused) >= 1, "memory is short")
+        body = body_of(12 * MIB)
+        with world.site.client() as client:
+            client.head("PUT", "/s3/late", {"Transfer-Encoding": "chunked"})
+            client.chunks(body, (MIB,))
+            assert client.response(timeout=20).upload["size"] == len(body)
+        ended = [client for client in silent if not client.nothing_for(0.05)]
+        assert ended
+        answers = [client.response() for client in ended]
+        assert {answer.status for answer in answers} == {408}
+        assert {answer.body for answer in answers} == {b"408 client: too-slow\n"}
+        for client in silent:
+            client.reset()
+        world.site.at_rest()
+
+
+def signed(bucket: Bucket, key: str) -> dict[str, str]:
+    """The URLs of a permission for one PUT."""
+    return {
+        f"{name}_url": bucket.client.generate_presigned_url(
+            f"{name}_object", Params={"Bucket": bucket.name, "Key": key}
+        )
+        for name in ("put", "get", "delete")
+    }
 
 
 def begin(site: Site, number: int) -> Client:
