@@ -428,6 +428,18 @@ def test_the_reserve_is_the_least_part_the_store_takes(room: Room, more: str, re
     assert memory_reserve(config) == reserve
 
 
+@pytest.mark.parametrize(("disk", "is_good"), [("512MiB", True), ("64MiB", False)])
+def test_equal_parts_larger_than_memory_need_a_disk_that_holds_one(
+    room: Room, disk: str, *, is_good: bool
+) -> None:
+    text = s3(room, "part_size = '300MiB'\nequal_parts = true")
+    text = text.replace('spill_budget = "1MiB"', f'spill_budget = "{disk}"')
+    config, found = room.judge(text)
+    assert (config is not None) == is_good
+    assert is_good or [each.key for each in found] == [("memory", "budget")]
+    assert config is None or memory_reserve(config) == 5 * MiB
+
+
 @pytest.mark.parametrize("slab", ["4KiB", "64KiB", "1MiB", "2MiB"])
 @pytest.mark.parametrize("budget", range(5, 17))
 def test_a_budget_that_is_judged_good_makes_an_arena(room: Room, slab: str, budget: int) -> None:
