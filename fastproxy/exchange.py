@@ -112,12 +112,18 @@ class Framing(Enum):
     CLOSE = "close"
 
 
+_NONE, _LENGTH, _CHUNKED, _CLOSE = Framing
+
+
 class Stage(Enum):
     """How far the response is."""
 
     PENDING = "pending"
     STARTED = "started"
     OVER = "over"
+
+
+PENDING, STARTED, OVER = Stage
 
 
 class Reporter(Protocol):
@@ -170,14 +176,14 @@ class Exchange:
         self.head = head
         self._client = client
         self._reporter = reporter
-        self._framing = Framing.NONE
+        self._framing = _NONE
         self._held = b""  # a response head that waits to be sent with the first of its body
         self._remaining = 0
         self._is_last = False  # the client was told that the connection ends with this response
         self.max_body = max_body
         self.sink: Sink | None = None
         self.direct: DirectSink | None = None
-        self._stage = Stage.PENDING
+        self._stage = PENDING
         self.fault: FastproxyError | None = None
         self.path = ""
         self.route_index = -1
@@ -224,25 +230,25 @@ class Exchange:
 
     def send_continue(self) -> None:
         """Answer `Expect: 100-continue`, if it was asked and nothing was answered yet."""
-        if self.head.expects_continue and self.stage is Stage.PENDING:
+        if self.head.expects_continue and self.stage is PENDING:
             self.head.expects_continue = False
             self._client.write([b"HTTP/1.1 100 Continue\r\n\r\n"])
 
     def want_body(self) -> None:
         """Read (on) in the request body."""
-        if self.stage is not Stage.OVER:
+        if self.stage is not OVER:
             self._client.want_body()
 
     def pause_body(self) -> None:
         """Stop reading the request body."""
-        if self.stage is not Stage.OVER:
+        if self.stage is not OVER:
             self._client.pause_body()
 
     # -- response ------------------------------------------------------------------------------
 
     def interim(self, head: ResponseHead) -> None:
         """Pass a 1xx head on; HTTP/1.0 clients do not know them (RFC 9110 section 15.2)."""
-        if self.stage is not Stage.PENDING or self.head.minor_version == 0:
+        if self.stage is not PENDING or self.head.minor_version == 0:
             return
         if head.status == 100:
             self.send_continue()
@@ -252,9 +258,9 @@ class Exchange:
 
     def respond(self, head: ResponseHead) -> None:
         """Start the response. `head.content_length` None: the length is not known."""
-        if self.stage is not Stage.PENDING:
+        if self.stage is not PENDING:
             return
-        self._stage = Stage.STARTED
+        self._stage = STARTED
         self.status = head.status
         self._framing, line = self._choose_framing(head)
         self._held = response_head(head, line + self._connection_line())
@@ -263,14 +269,14 @@ class Exchange:
         length = head.content_length
         if self.head.method == b"HEAD" or head.status in _BODYLESS:
             if length is None or head.status == 204:
-                return Framing.NONE, b""
-            return Framing.NONE, b"Content-Length: %d\r\n" % length
+                return _NONE, b""
+            return _NONE, b"Content-Length: %d\r\n" % length
         if length is not None:
             self._remaining = length
-            return Framing.LENGTH, b"Content-Length: %d\r\n" % length
+            return _LENGTH, b"Content-Length: %d\r\n" % length
         if self.head.minor_version == 1:
-            return Framing.CHUNKED, b"Transfer-Encoding: chunked\r\n"
-        return Framing.CLOSE, b""
+            return _CHUNKED, b"Transfer-Encoding: chunked\r\n"
+        return _CLOSE, b""
 
     def _connection_line(self) -> bytes:
         self._is_last = not self._may_keep()
@@ -281,22 +287,22 @@ class Exchange:
     def _may_keep(self) -> bool:
         return (
             self.head.keep_alive
-            and self._framing is not Framing.CLOSE
+            and self._framing is not _CLOSE
             and not self.is_draining
             and self._client.is_body_complete
         )
 
     def write(self, pieces: Sequence[Piece]) -> None:
         """Send some of the response body; empty pieces are allowed."""
-        if self.stage is not Stage.STARTED or self._framing is Framing.NONE:
+        if self.stage is not STARTED or self._framing is _NONE:
             return
         size = sum(map(len, pieces))
         if not size:
             return
         self.sent_bytes += size
-        if self._framing is Framing.CHUNKED:
+        if self._framing is _CHUNKED:
             pieces = frame_chunk(pieces)
-        elif self._framing is Framing.LENGTH:
+        elif self._framing is _LENGTH:
             self._remaining -= size
         self._send(pieces)
 
@@ -313,11 +319,11 @@ class Exchange:
 
     def end(self) -> None:
         """The response is complete."""
-        if self.stage is not Stage.STARTED:
+        if self.stage is not STARTED:
             return
-        if self._framing is Framing.CHUNKED:
+        if self._framing is _CHUNKED:
             self._send([LAST_CHUNK])
-        elif self._framing is Framing.LENGTH and self._remaining:
+        elif self._framing is _LENGTH and self._remaining:
             self.cut()
             return
         self.flush()
@@ -336,7 +342,7 @@ class Exchange:
 
         `fields` go into the response's head.
         """
-        if self.stage is Stage.OVER:
+        if self.stage is OVER:
             return
         self.fault = self.fault or fault
         # It is kept for the log. Frames it went through may hold views of parts: let go of them now
@@ -344,8 +350,8 @@ class Exchange:
         fault.__traceback__ = fault.__cause__ = fault.__context__ = None
         if self._held:  # nothing of the response was sent yet
             self._held = b""
-            self._stage = Stage.PENDING
-        if self.stage is Stage.STARTED or fault.status is None:
+            self._stage = PENDING
+        if self.stage is STARTED or fault.status is None:
             self.cut()
             return
         headers: Headers = [
@@ -362,18 +368,18 @@ class Exchange:
 
     def cut(self) -> None:
         """End without a complete response: the client must be able to tell."""
-        if self.stage is Stage.OVER:
+        if self.stage is OVER:
             return
-        self._stage = Stage.OVER
+        self._stage = OVER
         self._client.abort()
         self._let_go()
 
     def begin_tunnel(self, head: ResponseHead) -> None:
         """Pass a 101 on; from now on all bytes are the sink's."""
-        self._stage = Stage.STARTED
+        self._stage = STARTED
         self.status = head.status
         self.was_upgraded = True
-        self._framing = Framing.CLOSE
+        self._framing = _CLOSE
         lines = b"Upgrade: %b\r\nConnection: upgrade\r\n" % head.upgrade
         self._client.begin_tunnel()
         self._client.write([response_head(head, lines)])
@@ -383,7 +389,7 @@ class Exchange:
         self._client.send_eof()
 
     def _over(self, *, keep: bool) -> None:
-        self._stage = Stage.OVER
+        self._stage = OVER
         self._let_go()
         self._client.exchange_over(keep=keep)
 

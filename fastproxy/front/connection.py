@@ -21,7 +21,7 @@ from fastproxy.errors import BadBody, ClientGone, FastproxyError, TooManyConnect
 from fastproxy.exchange import DirectSink, Exchange, Piece
 from fastproxy.front.context import FrontContext
 from fastproxy.front.heads import skip_blank_lines, split_head
-from fastproxy.front.life import ConnectionLife, Phase
+from fastproxy.front.life import BODY, HEAD, LINGER, TUNNEL, WAIT, ConnectionLife
 from fastproxy.front.link import Link
 from fastproxy.message import RequestHead
 from fastproxy.wire.framing import BodyDecoder, ChunkedDecoder, LengthDecoder, UntilCloseDecoder
@@ -41,7 +41,10 @@ class Fill(Enum):
     DIRECT = "direct"
 
 
-class ClientConnection(ConnectionLife, asyncio.BufferedProtocol):
+_CHOOSING, _SCRATCH, _STASH, _DIRECT = Fill
+
+
+class ClientConnection(ConnectionLife):
     """See the module."""
 
     __slots__ = ("_decoder", "_fill", "_is_stepping", "_is_trusted", "_remote_ip")
@@ -49,7 +52,7 @@ class ClientConnection(ConnectionLife, asyncio.BufferedProtocol):
     def __init__(self, context: FrontContext) -> None:
         super().__init__(context)
         self._decoder: BodyDecoder | None = None
-        self._fill = Fill.SCRATCH
+        self._fill = _SCRATCH
         self._is_stepping = False
         self._remote_ip = ""
         self._is_trusted = False
@@ -57,7 +60,7 @@ class ClientConnection(ConnectionLife, asyncio.BufferedProtocol):
     @property
     def is_body_complete(self) -> bool:
         """See ClientSide."""
-        return self._phase is not Phase.BODY
+        return self._phase is not BODY
 
     @property
     def is_blocked(self) -> bool:
@@ -80,8 +83,8 @@ class ClientConnection(ConnectionLife, asyncio.BufferedProtocol):
     def get_buffer(self, sizehint: int) -> memoryview:
         """See asyncio."""
         scratch = self._context.reactor.scratch
-        self._fill = Fill.SCRATCH
-        if self._phase is Phase.HEAD or self._phase is Phase.WAIT:
+        self._fill = _SCRATCH
+        if self._phase is HEAD or self._phase is WAIT:
             return scratch.head_view
         exchange = self._exchange
         if exchange is not None and exchange.direct is not None and self._decoder is not None:
@@ -89,30 +92,30 @@ class ClientConnection(ConnectionLife, asyncio.BufferedProtocol):
         return scratch.view
 
     def _choose_memory(self, direct: DirectSink, decoder: BodyDecoder) -> memoryview:
-        self._fill = Fill.CHOOSING
+        self._fill = _CHOOSING
         room = direct.room()
         if not room:
-            self._fill = Fill.STASH
+            self._fill = _STASH
             return self._context.reactor.scratch.view[:_STASH_BYTES]
         run = decoder.payload_run()
         if run >= _DIRECT_BYTES:
-            self._fill = Fill.DIRECT
+            self._fill = _DIRECT
             return direct.get_buffer()[:run]
-        self._fill = Fill.SCRATCH
+        self._fill = _SCRATCH
         return self._context.reactor.scratch.view[:room]
 
     def buffer_updated(self, nbytes: int) -> None:
         """See asyncio."""
-        if self._fill is Fill.DIRECT:
+        if self._fill is _DIRECT:
             self._on_direct(nbytes)
             return
         data = self._context.reactor.scratch.view[:nbytes]
-        if self._phase is Phase.LINGER:
+        if self._phase is LINGER:
             self._on_lingering(nbytes)
-        elif self._fill is Fill.STASH:
+        elif self._fill is _STASH:
             self._pending += bytes(data)
             self.pause_body()
-        elif self._phase is Phase.BODY or self._phase is Phase.TUNNEL:
+        elif self._phase is BODY or self._phase is TUNNEL:
             self._on_body(data)
             self._step()
         else:
@@ -121,14 +124,14 @@ class ClientConnection(ConnectionLife, asyncio.BufferedProtocol):
     def eof_received(self) -> bool:
         """See asyncio. True: we close ourselves, for a half-closed client gets its answer."""
         self._link.has_eof = True
-        if self._phase is Phase.TUNNEL:
+        if self._phase is TUNNEL:
             self._wait_for_progress()
             if self._exchange is not None and self._exchange.sink is not None:
                 self._exchange.sink.body_end()
-        elif self._phase is Phase.BODY:
+        elif self._phase is BODY:
             # Its answer, if it still can read one, is written; then the connection closes.
             self._fail_client(BadBody("body ended before its time"))
-        elif self._phase is not Phase.WAIT:
+        elif self._phase is not WAIT:
             self._close()
         return True
 
@@ -157,14 +160,14 @@ class ClientConnection(ConnectionLife, asyncio.BufferedProtocol):
 
     def _on_bytes(self, data: memoryview) -> None:
         """Bytes where a head may start: keep what is not yet a whole one."""
-        if self._phase is Phase.HEAD and not self._pending:
+        if self._phase is HEAD and not self._pending:
             self._pending = skip_blank_lines(bytes(data))
             if not self._pending:
                 return
             self._wait_until(self._context.limits.header_timeout)
         else:
             self._pending += bytes(data)
-        if self._phase is Phase.WAIT:
+        if self._phase is WAIT:
             self._link.stop_reading()
         else:
             self._step()
@@ -178,12 +181,12 @@ class ClientConnection(ConnectionLife, asyncio.BufferedProtocol):
             return
         self._is_stepping = True
         try:
-            while self._phase is Phase.HEAD and self._pending and not self._link.is_blocked:
+            while self._phase is HEAD and self._pending and not self._link.is_blocked:
                 if not self._take_head():
                     break
         finally:
             self._is_stepping = False
-        if self._phase is Phase.HEAD:
+        if self._phase is HEAD:
             if self._link.is_blocked and self._pending:
                 self._link.stop_reading()
             elif self._link.has_eof:
@@ -216,13 +219,13 @@ class ClientConnection(ConnectionLife, asyncio.BufferedProtocol):
         self.deadline = NEVER
         self._pace.begin()
         if head.has_body:
-            self._phase = Phase.BODY
+            self._phase = BODY
             length = head.content_length
             self._decoder = ChunkedDecoder() if length is None else LengthDecoder(length)
             self._wants_body = False
             self._link.stop_reading()
         else:
-            self._phase = Phase.WAIT
+            self._phase = WAIT
             self._decoder = None
             if not self._pending:
                 self._link.start_reading()
@@ -236,21 +239,21 @@ class ClientConnection(ConnectionLife, asyncio.BufferedProtocol):
         self._exchange = exchange
         self._context.identify(exchange, self._remote_ip, is_trusted=False)
         self._pending = b""
-        self._phase = Phase.BODY  # whatever else it sends is not a request of ours: linger
+        self._phase = BODY  # whatever else it sends is not a request of ours: linger
         exchange.fail(fault)
 
     # -- bodies --------------------------------------------------------------------------------
 
     def want_body(self) -> None:
         """See ClientSide."""
-        if self._phase is Phase.TUNNEL:
+        if self._phase is TUNNEL:
             self._link.start_reading()
-        if self._phase is not Phase.BODY or self._wants_body:
+        if self._phase is not BODY or self._wants_body:
             return
         self._wants_body = True
         self._pace.resume(self._context.reactor.deadlines.now)
         self._on_pending()
-        if self._wants_body and self._phase is Phase.BODY:
+        if self._wants_body and self._phase is BODY:
             if self._link.has_eof:
                 self._fail_client(BadBody("body ended before its time"))
             else:
@@ -272,11 +275,11 @@ class ClientConnection(ConnectionLife, asyncio.BufferedProtocol):
 
     def pause_body(self) -> None:
         """See ClientSide. A paused socket hears nothing, so it is probed from time to time."""
-        if self._fill is Fill.CHOOSING:
+        if self._fill is _CHOOSING:
             return  # no room: the stash is chosen, and what it gets pauses the body
-        if self._phase is Phase.TUNNEL:
+        if self._phase is TUNNEL:
             self._link.stop_reading()
-        elif self._phase is Phase.BODY and self._wants_body:
+        elif self._phase is BODY and self._wants_body:
             self._wants_body = False
             self._pace.pause(self._context.reactor.deadlines.now)
             self._link.stop_reading()
@@ -309,14 +312,14 @@ class ClientConnection(ConnectionLife, asyncio.BufferedProtocol):
             return
         if pieces:
             exchange.sink.body_data(pieces)
-        if decoder.is_done and self._phase is Phase.BODY and exchange is self._exchange:
+        if decoder.is_done and self._phase is BODY and exchange is self._exchange:
             self._pending = bytes(data[taken:]) + self._pending
             self._body_complete(exchange)
 
     def _count_body(self, exchange: Exchange, size: int) -> None:
         """Judge size and pace. Raises BodyTooLarge, TooSlow."""
         now = self._context.reactor.deadlines.now
-        if self._phase is Phase.TUNNEL:
+        if self._phase is TUNNEL:
             self._pace.size += size
         else:
             self._pace.count(size, exchange.max_body, now)
@@ -325,7 +328,7 @@ class ClientConnection(ConnectionLife, asyncio.BufferedProtocol):
         exchange.body_bytes = self._pace.size
 
     def _body_complete(self, exchange: Exchange) -> None:
-        self._phase = Phase.WAIT
+        self._phase = WAIT
         self._wants_body = False
         self._decoder = None
         self._wait_as_phase_says()
@@ -342,7 +345,7 @@ class ClientConnection(ConnectionLife, asyncio.BufferedProtocol):
 
     def begin_tunnel(self) -> None:
         """See ClientSide."""
-        self._phase = Phase.TUNNEL
+        self._phase = TUNNEL
         self._decoder = UntilCloseDecoder()
         self._wait_as_phase_says()
         self._link.start_reading()
@@ -357,12 +360,12 @@ class ClientConnection(ConnectionLife, asyncio.BufferedProtocol):
 
     def exchange_over(self, *, keep: bool) -> None:
         """See ClientSide."""
-        is_complete = self._phase is Phase.WAIT
+        is_complete = self._phase is WAIT
         self._exchange = None
         self._decoder = None
         self._wants_body = False
         if keep and is_complete and not self._context.is_draining:
-            self._phase = Phase.HEAD
+            self._phase = HEAD
             self._wait_as_phase_says()
             self._step()
         elif is_complete and not self._pending:

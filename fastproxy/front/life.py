@@ -26,6 +26,9 @@ class Phase(Enum):
     CLOSED = "closed"
 
 
+HEAD, BODY, WAIT, LINGER, TUNNEL, CLOSING, CLOSED = Phase
+
+
 class ConnectionLife:
     """See the module. Who inherits reads and writes; `_refuse` answers a head that never was."""
 
@@ -46,7 +49,7 @@ class ConnectionLife:
         self._context = context
         self._exchange: Exchange | None = None
         self._pending = b""  # read, not yet understood: part of a head, early body, pipelined
-        self._phase = Phase.HEAD
+        self._phase = HEAD
         self._wants_body = False
         self._pace = Pace(context.limits)
         self._progress = (0, 0, 0)
@@ -55,12 +58,12 @@ class ConnectionLife:
     @property
     def is_over(self) -> bool:
         """Whether the connection has ended."""
-        return self._phase is Phase.CLOSED
+        return self._phase is CLOSED
 
     @property
     def is_idle(self) -> bool:
         """Whether no request is being read or served."""
-        return self._phase is Phase.HEAD and not self._pending
+        return self._phase is HEAD and not self._pending
 
     @property
     def exchange(self) -> Exchange | None:
@@ -87,7 +90,7 @@ class ConnectionLife:
 
     def _linger(self) -> None:
         """RFC 9112 section 9.6: closing with unread bytes would reset away our answer."""
-        self._phase = Phase.LINGER
+        self._phase = LINGER
         self._pending = b""
         self._pace.begin()
         if self._link.has_eof:
@@ -106,15 +109,15 @@ class ConnectionLife:
         """Close once everything written has left."""
         self._pending = b""
         if self._link.unsent:
-            self._phase = Phase.CLOSING
+            self._phase = CLOSING
             self._wait_for_progress()
         else:
             self._leave()
         self._link.close()
 
     def _leave(self) -> None:
-        if self._phase is not Phase.CLOSED:
-            self._phase = Phase.CLOSED
+        if self._phase is not CLOSED:
+            self._phase = CLOSED
             self._pending = b""
             self._context.discard(self)
             self._context.reactor.deadlines.forget(self)
@@ -141,17 +144,17 @@ class ConnectionLife:
     def on_deadline(self, now: float) -> None:
         """See Timed."""
         phase = self._phase
-        if phase is Phase.LINGER:
+        if phase is LINGER:
             self._close()
-        elif self._link.is_blocked or phase in (Phase.TUNNEL, Phase.CLOSING):
+        elif self._link.is_blocked or phase in (TUNNEL, CLOSING):
             self._judge_progress()
-        elif phase is Phase.HEAD and self._pending:
+        elif phase is HEAD and self._pending:
             self._refuse(TooSlow("head"))
-        elif phase is Phase.HEAD:
+        elif phase is HEAD:
             self._close()
-        elif phase is Phase.BODY and self._wants_body:
+        elif phase is BODY and self._wants_body:
             self._fail_client(TooSlow("nothing came"))
-        elif phase is Phase.BODY:
+        elif phase is BODY:
             self._probe()
 
     def _wait_as_phase_says(self) -> None:
@@ -159,13 +162,13 @@ class ConnectionLife:
         limits = self._context.limits
         if self._link.is_blocked:
             return
-        if self._phase is Phase.HEAD:
+        if self._phase is HEAD:
             self._wait_until(limits.header_timeout if self._pending else limits.idle_timeout)
-        elif self._phase is Phase.BODY:
+        elif self._phase is BODY:
             self._wait_until(limits.body_timeout if self._wants_body else _PROBE_S)
-        elif self._phase is Phase.TUNNEL and (self._link.has_eof or self._link.has_sent_eof):
+        elif self._phase is TUNNEL and (self._link.has_eof or self._link.has_sent_eof):
             self._wait_for_progress()
-        elif self._phase in (Phase.WAIT, Phase.TUNNEL):
+        elif self._phase in (WAIT, TUNNEL):
             self.deadline = NEVER
 
     def _wait_for_progress(self) -> None:
@@ -193,7 +196,7 @@ class ConnectionLife:
             self._wait_until(_PROBE_S)
 
     def _wait_until(self, timeout_s: float) -> None:
-        if self._phase is Phase.CLOSED:
+        if self._phase is CLOSED:
             return
         deadlines = self._context.reactor.deadlines
         self.deadline = deadlines.now + timeout_s

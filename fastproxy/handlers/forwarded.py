@@ -16,10 +16,18 @@ def forwarded_lines(exchange: Exchange) -> bytes:
         if head.forwarded_for:
             chain = head.forwarded_for + b", " + peer
         host = head.forwarded_host or head.host
-    return (
-        b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n"
-        b"X-Request-Id: %b\r\n"
-        % (chain, exchange.scheme, host, exchange.request_id.encode("ascii"))
+    return b"".join(
+        (
+            b"X-Forwarded-For: ",
+            chain,
+            b"\r\nX-Forwarded-Proto: ",
+            exchange.scheme,
+            b"\r\nX-Forwarded-Host: ",
+            host,
+            b"\r\nX-Request-Id: ",
+            exchange.request_id.encode("ascii"),
+            b"\r\n",
+        )
     )
 
 
@@ -29,4 +37,4 @@ def end_to_end_lines(exchange: Exchange) -> bytes:
     fields = field_lines(head.headers)
     if head.claims and exchange.is_peer_trusted:
         fields += field_lines(head.claims)
-    return b"Host: %b\r\n%b" % (head.host, fields)
+    return b"".join((b"Host: ", head.host, b"\r\n", fields))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from fastproxy.errors import BackendClosed, BackendFault, BadResponse, FastproxyError
-from fastproxy.exchange import Exchange, Piece, Stage
+from fastproxy.exchange import PENDING, Exchange, Piece, Stage
 from fastproxy.handlers.forwarded import end_to_end_lines, forwarded_lines
 from fastproxy.message import ResponseHead
 from fastproxy.upstream.connection import UpstreamConnection
@@ -203,7 +203,7 @@ class Forwarding:
 
     def _request_sent(self, connection: UpstreamConnection) -> None:
         connection.is_request_sent = True
-        if self._reply.stage is Stage.PENDING:
+        if self._reply.stage is PENDING:
             connection.expect_answer_within(self._target.header_timeout_s)
 
     # -- Receiver ------------------------------------------------------------------------------

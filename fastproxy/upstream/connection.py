@@ -79,7 +79,10 @@ class Phase(Enum):
     CLOSED = "closed"
 
 
-class UpstreamConnection(asyncio.BufferedProtocol):
+_IDLE, _HEAD, _BODY, _TUNNEL, _CLOSED = Phase
+
+
+class UpstreamConnection:
     """See the module. `uses` counts exchanges begun: above 1 the connection was a pooled one."""
 
     def __init__(self, home: Home, scratch: Scratch, deadlines: Deadlines, *, copies: bool) -> None:
@@ -97,7 +100,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._body_timeout_s = NEVER
         self.deadline = NEVER
         self.idle_timeout_s = NEVER
-        self.phase = Phase.IDLE
+        self.phase = _IDLE
         self.uses = 0
         self.is_request_sent = False
         self.is_blocked = False
@@ -111,7 +114,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
     @property
     def is_over(self) -> bool:
         """Whether the connection has ended."""
-        return self.phase is Phase.CLOSED
+        return self.phase is _CLOSED
 
     # -- one exchange --------------------------------------------------------------------------
 
@@ -120,7 +123,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._receiver = receiver
         self._is_head_request = method == b"HEAD"
         self._body_timeout_s = body_timeout_s
-        self.phase = Phase.HEAD
+        self.phase = _HEAD
         self.deadline = NEVER
         self.uses += 1
         self.is_request_sent = False
@@ -150,14 +153,14 @@ class UpstreamConnection(asyncio.BufferedProtocol):
 
     def rest(self) -> None:
         """Wait for the next exchange, for at most the idle timeout."""
-        self.phase = Phase.IDLE
+        self.phase = _IDLE
         self.deadline = self._deadlines.now + self.idle_timeout_s
         self._deadlines.watch(self)
 
     def pause_reading(self) -> None:
         """Read nothing until `resume_reading`: the receiver is full."""
         if self._transport is not None and not self._transport.is_closing():
-            if self.phase is Phase.BODY:
+            if self.phase is _BODY:
                 self.deadline = NEVER
             self._transport.pause_reading()
 
@@ -165,7 +168,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         """Read on."""
         if self._transport is None or self._transport.is_closing():
             return
-        if self.phase is Phase.BODY:
+        if self.phase is _BODY:
             self._touch()
             self._deadlines.watch(self)
         self._transport.resume_reading()
@@ -181,7 +184,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
     def abort(self) -> None:
         """End the exchange and the connection now. The receiver hears no more."""
         self._receiver = None
-        self._leave(Phase.CLOSED)
+        self._leave(_CLOSED)
 
     # -- asyncio.BufferedProtocol --------------------------------------------------------------
 
@@ -203,7 +206,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         data = self._scratch.view[:nbytes]
         receiver = self._receiver
         try:
-            while len(data) and self.phase is not Phase.CLOSED:
+            while len(data) and self.phase is not _CLOSED:
                 data = self._advance(data)
         except (BadResponse, BadBody) as error:
             fault = error if isinstance(error, BadResponse) else BadResponse(error.detail)
@@ -215,10 +218,10 @@ class UpstreamConnection(asyncio.BufferedProtocol):
     def eof_received(self) -> bool:
         """See asyncio: True keeps our sending side open (tunnels only)."""
         self._has_eof = True
-        if self.phase is Phase.TUNNEL and self._receiver is not None:
+        if self.phase is _TUNNEL and self._receiver is not None:
             self._receiver.response_end()
             return True
-        if self.phase is Phase.BODY and self._decoder is not None and self._decoder.at_eof():
+        if self.phase is _BODY and self._decoder is not None and self._decoder.at_eof():
             self._may_reuse = False
             self._finish()
         else:
@@ -242,7 +245,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             return
         with contextlib.suppress(OSError):
             fileno = transport.get_extra_info("socket").fileno()
-            while self.phase is not Phase.CLOSED:
+            while self.phase is not _CLOSED:
                 nbytes = os.readv(fileno, [self._scratch.view])
                 if not nbytes:
                     self.eof_received()
@@ -252,7 +255,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
     def pause_writing(self) -> None:
         """See asyncio."""
         self.is_blocked = True
-        if self.phase is Phase.HEAD:
+        if self.phase is _HEAD:
             self.expect_answer_within(self._body_timeout_s)
         if self._receiver is not None:
             self._receiver.backend_blocked()
@@ -260,32 +263,32 @@ class UpstreamConnection(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """See asyncio."""
         self.is_blocked = False
-        if self.phase is Phase.HEAD and not self.is_request_sent:
+        if self.phase is _HEAD and not self.is_request_sent:
             self.deadline = NEVER
         if self._receiver is not None:
             self._receiver.backend_writable()
 
     def on_deadline(self, now: float) -> None:
         """See Timed: a pooled connection has been idle too long, or the backend is too slow."""
-        if self.phase is Phase.IDLE:
-            self._leave(Phase.CLOSED)
-        elif self.phase is not Phase.TUNNEL:
+        if self.phase is _IDLE:
+            self._leave(_CLOSED)
+        elif self.phase is not _TUNNEL:
             self._fail(BackendTimeout(f"nothing came while waiting for the {self.phase.value}"))
 
     # -- reading a response --------------------------------------------------------------------
 
     def _advance(self, data: memoryview) -> memoryview:
         """Deal with the front of `data`; what is left of it."""
-        if self.phase is Phase.HEAD:
+        if self.phase is _HEAD:
             return self._read_head(data)
         if self._decoder is None or self._receiver is None:
             raise BadResponse("bytes outside of an answer")
-        if self.phase is Phase.BODY:
+        if self.phase is _BODY:
             self._touch()
         pieces, taken = self._decoder.decode(data)
         if pieces:
             self._receiver.response_data(pieces)
-        if self._decoder.is_done and self.phase is Phase.BODY:
+        if self._decoder.is_done and self.phase is _BODY:
             self._may_reuse = self._may_reuse and taken == len(data)
             self._finish()
             return data[:0]
@@ -315,7 +318,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         if receiver is None:
             raise BadResponse("an answer nobody asked for")
         if head.status == 101:
-            self.phase = Phase.TUNNEL
+            self.phase = _TUNNEL
             self.deadline = NEVER
             self._decoder = UntilCloseDecoder()
             receiver.response_head(head)
@@ -325,7 +328,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             return
         self._decoder = self._choose_decoder(head)
         self._may_reuse = head.keep_alive and not isinstance(self._decoder, UntilCloseDecoder)
-        self.phase = Phase.BODY
+        self.phase = _BODY
         self._keep_alive_hint(head)
         self._touch()
         self._deadlines.watch(self)
@@ -361,18 +364,18 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             self.rest()
             self._home.give_back(self)
         else:
-            self._leave(Phase.CLOSED)
+            self._leave(_CLOSED)
         if receiver is not None:
             receiver.response_end()
 
     def _fail(self, fault: BackendFault) -> None:
         receiver, self._receiver = self._receiver, None
-        self._leave(Phase.CLOSED)
+        self._leave(_CLOSED)
         if receiver is not None:
             receiver.response_failed(fault)
 
     def _leave(self, phase: Phase) -> None:
-        if self.phase is Phase.CLOSED:
+        if self.phase is _CLOSED:
             return
         self.phase = phase
         self._decoder = None

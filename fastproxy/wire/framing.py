@@ -107,13 +107,16 @@ class _Chunk(IntEnum):
     DONE = 4
 
 
+_SIZE, _DATA, _DATA_END, _TRAILER, _DONE = _Chunk
+
+
 class ChunkedDecoder:
     """RFC 9112 section 7.1, with nothing forgiven."""
 
     __slots__ = ("_line", "_remaining", "_state", "_trailer_bytes", "is_done")
 
     def __init__(self) -> None:
-        self._state = _Chunk.SIZE
+        self._state = _SIZE
         self._remaining = 0
         self._line = b""
         self._trailer_bytes = 0
@@ -124,13 +127,13 @@ class ChunkedDecoder:
         pieces: list[memoryview] = []
         at, end = 0, len(data)
         while at < end and not self.is_done:
-            if self._state is _Chunk.DATA:
+            if self._state is _DATA:
                 step = min(end - at, self._remaining)
                 pieces.append(data[at : at + step])
                 self._remaining -= step
                 at += step
                 if not self._remaining:
-                    self._state = _Chunk.DATA_END
+                    self._state = _DATA_END
             else:
                 at = self._read_line(data, at)
         return pieces, at
@@ -143,7 +146,7 @@ class ChunkedDecoder:
         """See BodyDecoder."""
         self._remaining -= size
         if not self._remaining:
-            self._state = _Chunk.DATA_END
+            self._state = _DATA_END
 
     def at_eof(self) -> bool:
         """See BodyDecoder."""
@@ -160,7 +163,7 @@ class ChunkedDecoder:
             raise BadBody("chunk line too long")
         if newline < 0:
             self._line = line
-            if self._state is _Chunk.DATA_END and not b"\r\n".startswith(line):
+            if self._state is _DATA_END and not b"\r\n".startswith(line):
                 raise BadBody("no CRLF behind chunk")
         else:
             self._line = b""
@@ -170,29 +173,29 @@ class ChunkedDecoder:
         return at + len(taken)
 
     def _line_limit(self) -> int:
-        if self._state is _Chunk.SIZE:
+        if self._state is _SIZE:
             return _MAX_SIZE_LINE
-        if self._state is _Chunk.DATA_END:
+        if self._state is _DATA_END:
             return 0
         return _MAX_TRAILERS - self._trailer_bytes
 
     def _on_line(self, line: bytes) -> None:
-        if self._state is _Chunk.SIZE:
+        if self._state is _SIZE:
             match = _SIZE_LINE(line)
             if match is None:
                 raise BadBody("chunk size")
             self._remaining = int(match[1], 16)
-            self._state = _Chunk.DATA if self._remaining else _Chunk.TRAILER
-        elif self._state is _Chunk.DATA_END:
+            self._state = _DATA if self._remaining else _TRAILER
+        elif self._state is _DATA_END:
             if line:
                 raise BadBody("no CRLF behind chunk")
-            self._state = _Chunk.SIZE
+            self._state = _SIZE
         elif line:
             self._trailer_bytes += len(line) + 2
             if b":" not in line or line[0] in b" \t:":
                 raise BadBody("trailer")
         else:
-            self._state = _Chunk.DONE
+            self._state = _DONE
             self.is_done = True
 
 

@@ -20,6 +20,9 @@ STATUS_TEXT: Final = {
     503: b"Service Unavailable", 504: b"Gateway Timeout", 507: b"Insufficient Storage",
 }  # fmt: skip
 
+_STATUS_LINES: Final = {
+    status: b"HTTP/1.1 %d %b\r\n" % (status, text) for status, text in STATUS_TEXT.items()
+}
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z").match
 _NOT_A_VALUE: Final = re.compile(rb"[\r\n\0]").search
 
@@ -36,20 +39,26 @@ def safe_fields(headers: Headers) -> Headers:
 
 def field_lines(headers: Headers) -> bytes:
     """The lines of a field section, without the empty line that ends it."""
-    return b"".join([b"%b: %b\r\n" % field for field in headers])
+    parts: list[bytes] = []
+    for name, value in headers:
+        parts += (name, b": ", value, b"\r\n")
+    return b"".join(parts)
 
 
 def status_line(status: int, reason: bytes = b"") -> bytes:
     """A status line. We speak 1.1 whatever the peer speaks (RFC 9110 section 2.5)."""
-    return b"HTTP/1.1 %d %b\r\n" % (status, reason or STATUS_TEXT.get(status, b""))
+    text = STATUS_TEXT.get(status, b"")
+    if text and (not reason or reason == text):
+        return _STATUS_LINES[status]
+    return b"HTTP/1.1 %d %b\r\n" % (status, reason)
 
 
 def response_head(head: ResponseHead, framing: bytes) -> bytes:
     """A whole response head; `framing` holds the lines of this hop (length, coding, connection)."""
     lines = field_lines(head.headers)
-    return b"%b%b%b\r\n" % (status_line(head.status, head.reason), lines, framing)
+    return b"".join((status_line(head.status, head.reason), lines, framing, b"\r\n"))
 
 
 def request_head(method: bytes, target: bytes, lines: bytes) -> bytes:
     """A whole request head; `lines` are complete field lines."""
-    return b"%b %b HTTP/1.1\r\n%b\r\n" % (method, target, lines)
+    return b"".join((method, b" ", target, b" HTTP/1.1\r\n", lines, b"\r\n"))

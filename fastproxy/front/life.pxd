@@ -1,0 +1,29 @@
+from fastproxy.exchange cimport Exchange
+from fastproxy.front.link cimport Link
+from fastproxy.front.pace cimport Pace
+
+cdef class ConnectionLife:
+    cdef object _context
+    cdef Exchange _exchange
+    cdef Link _link
+    cdef Pace _pace
+    cdef bytes _pending
+    cdef object _phase
+    cdef tuple _progress
+    cdef bint _wants_body
+    cdef public double deadline
+    cdef object __weakref__
+
+    cpdef _refuse(self, fault)
+    cdef _linger(self)
+    cdef _on_lingering(self, nbytes)
+    cdef _close(self)
+    cdef _leave(self)
+    cdef _fail_client(self, fault)
+    cpdef abort(self)
+    cdef _wait_as_phase_says(self)
+    cdef _wait_for_progress(self)
+    cdef _judge_progress(self)
+    cdef tuple _measure(self)
+    cdef _probe(self)
+    cdef _wait_until(self, double timeout_s)

@@ -1,0 +1,29 @@
+from fastproxy.deadlines cimport Deadlines
+from fastproxy.message cimport ResponseHead
+
+cdef class UpstreamConnection:
+    cdef object _home, _scratch, _transport, _receiver, _decoder
+    cdef Deadlines _deadlines
+    cdef bint _copies, _is_head_request, _may_reuse, _has_eof
+    cdef bytes _partial_head
+    cdef double _body_timeout_s
+    cdef public double deadline, idle_timeout_s
+    cdef public object phase
+    cdef public long long uses
+    cdef public bint is_request_sent, is_blocked, has_answered
+    cdef object __weakref__
+
+    cpdef begin(self, receiver, bytes method, double body_timeout_s)
+    cpdef send(self, pieces)
+    cpdef expect_answer_within(self, double timeout_s)
+    cpdef rest(self)
+    cpdef abort(self)
+    cdef _advance(self, data)
+    cdef _touch(self)
+    cdef _read_head(self, data)
+    cdef _on_head(self, ResponseHead head, bint is_alone)
+    cdef _choose_decoder(self, ResponseHead head)
+    cdef _keep_alive_hint(self, ResponseHead head)
+    cdef _finish(self)
+    cdef _fail(self, fault)
+    cdef _leave(self, phase)
