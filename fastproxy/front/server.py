@@ -7,6 +7,7 @@ connections close at once; every response in flight says that it is the last.
 import asyncio
 import socket
 from collections.abc import Callable, Sequence
+from typing import cast
 
 from fastproxy.exchange import Exchange
 from fastproxy.front.connection import ClientConnection
@@ -30,10 +31,12 @@ class FrontServer:
             is_unix = listener.family == socket.AF_UNIX
             create = loop.create_unix_server if is_unix else loop.create_server
             # The loop closes it with the server: who still holds it keeps clients waiting in vain.
-            server = await create(
-                lambda: ClientConnection(self._context), sock=listener, backlog=backlog
-            )
+            server = await create(self._connection, sock=listener, backlog=backlog)
             self._servers.append(server)
+
+    def _connection(self) -> asyncio.BaseProtocol:
+        # Compiled, it has no class of Python's as its base: the loop goes by its methods.
+        return cast("asyncio.BaseProtocol", ClientConnection(self._context))
 
     def stop_accepting(self) -> None:
         """Leave new connections to the other workers."""

@@ -195,17 +195,19 @@ class Pool:
     async def _dial(self) -> UpstreamConnection:
         origin, reactor = self.origin, self.reactor
 
-        def make() -> UpstreamConnection:
-            copies = self._tls is not None
-            connection = UpstreamConnection(self, reactor.scratch, reactor.deadlines, copies=copies)
-            connection.idle_timeout_s = self._limits.idle_timeout_s
-            return connection
+        copies = self._tls is not None
+        connection = UpstreamConnection(self, reactor.scratch, reactor.deadlines, copies=copies)
+        connection.idle_timeout_s = self._limits.idle_timeout_s
+
+        def make() -> asyncio.BaseProtocol:
+            # Compiled, it has no class of Python's as its base: the loop goes by its methods.
+            return cast("asyncio.BaseProtocol", connection)
 
         if origin.path:
             path = "\0" + origin.path[1:] if origin.path.startswith("@") else origin.path
-            _, connection = await reactor.loop.create_unix_connection(make, path)
+            await reactor.loop.create_unix_connection(make, path)
         else:
-            _, connection = await reactor.loop.create_connection(
+            await reactor.loop.create_connection(
                 make,
                 origin.host,
                 origin.port,
