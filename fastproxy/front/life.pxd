@@ -5,7 +5,7 @@ from fastproxy.front.pace cimport Pace
 cdef class ConnectionLife:
     cdef object _context
     cdef Exchange _exchange
-    cdef Link _link
+    cdef readonly Link _link
     cdef Pace _pace
     cdef bytes _pending
     cdef object _phase

@@ -7,13 +7,18 @@ connections close at once; every response in flight says that it is the last.
 import asyncio
 import socket
 from collections.abc import Callable, Sequence
-from typing import cast
 
 from fastproxy.exchange import Exchange
 from fastproxy.front.connection import ClientConnection
 from fastproxy.front.context import FrontContext
 
 _POLL_S = 0.05
+
+
+class _ClientProtocol(ClientConnection, asyncio.BufferedProtocol):
+    """What is compiled cannot inherit from a class of Python's; asyncio wants it to."""
+
+    __slots__ = ()
 
 
 class FrontServer:
@@ -31,12 +36,10 @@ class FrontServer:
             is_unix = listener.family == socket.AF_UNIX
             create = loop.create_unix_server if is_unix else loop.create_server
             # The loop closes it with the server: who still holds it keeps clients waiting in vain.
-            server = await create(self._connection, sock=listener, backlog=backlog)
+            server = await create(
+                lambda: _ClientProtocol(self._context), sock=listener, backlog=backlog
+            )
             self._servers.append(server)
-
-    def _connection(self) -> asyncio.BaseProtocol:
-        # Compiled, it has no class of Python's as its base: the loop goes by its methods.
-        return cast("asyncio.BaseProtocol", ClientConnection(self._context))
 
     def stop_accepting(self) -> None:
         """Leave new connections to the other workers."""

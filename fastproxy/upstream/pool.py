@@ -55,6 +55,12 @@ class _Waiting:
         self.taker.connect_failed(BackendBusy("waited too long for a connection"))
 
 
+class _UpstreamProtocol(UpstreamConnection, asyncio.BufferedProtocol):
+    """What is compiled cannot inherit from a class of Python's; asyncio wants it to."""
+
+    __slots__ = ()
+
+
 class Pool:
     """See the module."""
 
@@ -195,19 +201,17 @@ class Pool:
     async def _dial(self) -> UpstreamConnection:
         origin, reactor = self.origin, self.reactor
 
-        copies = self._tls is not None
-        connection = UpstreamConnection(self, reactor.scratch, reactor.deadlines, copies=copies)
-        connection.idle_timeout_s = self._limits.idle_timeout_s
-
-        def make() -> asyncio.BaseProtocol:
-            # Compiled, it has no class of Python's as its base: the loop goes by its methods.
-            return cast("asyncio.BaseProtocol", connection)
+        def make() -> _UpstreamProtocol:
+            copies = self._tls is not None
+            connection = _UpstreamProtocol(self, reactor.scratch, reactor.deadlines, copies=copies)
+            connection.idle_timeout_s = self._limits.idle_timeout_s
+            return connection
 
         if origin.path:
             path = "\0" + origin.path[1:] if origin.path.startswith("@") else origin.path
-            await reactor.loop.create_unix_connection(make, path)
+            _, connection = await reactor.loop.create_unix_connection(make, path)
         else:
-            await reactor.loop.create_connection(
+            _, connection = await reactor.loop.create_connection(
                 make,
                 origin.host,
                 origin.port,

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The chunker under AddressSanitizer and UndefinedBehaviorSanitizer: builds a sanitized copy in a
-# temporary directory and runs the chunker's tests against it. The checkout is left alone.
+# The chunker and the parser of heads under AddressSanitizer and UndefinedBehaviorSanitizer: builds a
+# sanitized copy in a temporary directory and runs their tests against it. The checkout is left alone.
 #
 #     tests/isolated/asan.sh [python]
 set -eu
@@ -10,12 +10,11 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 
-mkdir "$copy/fastproxy" "$copy/tests"
 cp "$root/setup.py" "$root/pyproject.toml" "$root/LICENSE" "$copy"
-cp "$root"/fastproxy/__init__.py "$root"/fastproxy/chunker.py "$root"/fastproxy/_chunker.py[xi] \
-    "$root"/fastproxy/_slabs.pxi \
-    "$copy/fastproxy"
-cp -r "$root/tests/__init__.py" "$root/tests/chunker" "$root/tests/isolated" "$copy/tests"
+tar -C "$root" --exclude='*.so' --exclude=__pycache__ -cf - fastproxy | tar -C "$copy" -xf -
+mkdir "$copy/tests"
+cp -r "$root/tests/__init__.py" "$root/tests/chunker" "$root/tests/wire" "$root/tests/isolated" \
+    "$copy/tests"
 touch "$copy/README.md"
 
 cd "$copy"
@@ -39,6 +38,6 @@ then
     exit 1
 fi
 
-sanitized pytest -q -p no:cacheprovider --confcutdir=tests/chunker tests/chunker \
+sanitized pytest -q -p no:cacheprovider tests/chunker tests/wire \
     --ignore=tests/chunker/test_examples.py --ignore=tests/chunker/test_docs.py \
     --ignore=tests/chunker/test_imports.py --ignore=tests/chunker/test_isolated.py
