@@ -20,5 +20,6 @@ asan: build  ## the chunker under AddressSanitizer and UndefinedBehaviorSanitize
 docs-check: build ## every command and configuration in the documents
 	$(PYTHON) -m pytest tests/docs
 clean:       ## remove what was made here
-	rm -rf .venv build dist *.egg-info fastproxy/*.c fastproxy/*.so
+	rm -rf .venv build dist *.egg-info
+	find fastproxy -name "*.so" -delete
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis

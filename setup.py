@@ -16,6 +16,7 @@ CORES = len(os.sched_getaffinity(0))
 ROOMS = [
     "_chunker.pyx",
     "deadlines.py",
+    "dispatch.py",
     "exchange.py",
     "front/connection.py",
     "front/context.py",

@@ -8,13 +8,13 @@ from fastproxy.assembly import Handlers, Stores, make_arena, make_target, open_s
 from fastproxy.config.schema import Config
 from fastproxy.context import WorkerContext
 from fastproxy.deadlines import Deadlines
-from fastproxy.errors import Bug, FastproxyError, MethodNotAllowed, NoRoute
+from fastproxy.dispatch import Dispatch
+from fastproxy.errors import FastproxyError
 from fastproxy.exchange import Exchange
 from fastproxy.front.context import FrontContext
 from fastproxy.front.server import FrontServer
 from fastproxy.gauges import Gauges
 from fastproxy.handlers.upload_body import Upload
-from fastproxy.message import Headers
 from fastproxy.observe.upload_metrics import UploadMetrics
 from fastproxy.reactor import Reactor
 from fastproxy.reporting import Reports
@@ -60,7 +60,7 @@ class App:
             self._reactor,
             RequestHeadParser(max_count=limits.header_count, max_target=limits.target_bytes),
             Reports(self._context),
-            self.serve,
+            Dispatch(self._table, self._handlers.by_index).serve,
             tuple(ipaddress.ip_network(network) for network in trusted),
         )
 
@@ -133,33 +133,6 @@ class App:
         for target in self._targets.values():
             target.pool.close()
         self._reactor.deadlines.stop()
-
-    def serve(self, exchange: Exchange) -> None:
-        """Route one request. Never raises."""
-        head = exchange.head
-        try:
-            target, route, allowed = self._table.resolve(head.method, head.target, head.host)
-            exchange.path = target.path
-            if route is None:
-                _refuse(exchange, allowed)
-                return
-            exchange.route_index = route.index
-            exchange.route_name = route.name
-            self._handlers.by_index[route.index](exchange)
-        except FastproxyError as fault:
-            exchange.fail(fault)
-        except Exception:
-            log.exception("bug in a handler", extra={"request_id": exchange.request_id})
-            exchange.fail(Bug())
-
-
-def _refuse(exchange: Exchange, allowed: tuple[bytes, ...]) -> None:
-    """404, or 405 with the methods there are (RFC 9110 section 15.5.6)."""
-    if not allowed:
-        exchange.fail(NoRoute(exchange.path))
-        return
-    headers: Headers = [(b"Allow", b", ".join(allowed))]
-    exchange.fail(MethodNotAllowed(exchange.path), headers)
 
 
 def _is_upload(exchange: Exchange) -> bool:

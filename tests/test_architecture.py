@@ -4,6 +4,7 @@ A room is a folder or a top-level file of the package. Type-only imports count.
 """
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
@@ -56,19 +57,23 @@ ALLOWED = {
         *("reactor", "storage", "upstream"),
     },
     "app": {
-        *("assembly", "config", "context", "deadlines", "errors", "exchange", "front", "gauges"),
-        *("handlers", "message", "observe", "reactor", "reporting", "routes", "storage", "wire"),
+        *("assembly", "config", "context", "deadlines", "dispatch", "errors", "exchange", "front"),
+        *("gauges", "handlers", "observe", "reactor", "reporting", "routes", "storage", "wire"),
     },
+    "dispatch": {"errors", "exchange", "message", "routes"},
     "service": {"app", "config", "context", "demo", "errors", "keepalive", "observe", "routes"},
     "__main__": {"service"},
     "demo": set(),
 }
 
 
+_IMPORT = re.compile(r"^ *from fastproxy\.([\w.]+) c?import", re.MULTILINE)
+
+
 def modules() -> dict[str, Path]:
     """Dotted name below the package -> file."""
     found = {}
-    for path in sorted(PACKAGE.rglob("*.py")):
+    for path in sorted([*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.pyx")]):
         parts = path.relative_to(PACKAGE).with_suffix("").parts
         name = ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
         found[name] = path
@@ -79,7 +84,12 @@ MODULES = modules()
 
 
 def imported(path: Path) -> Iterator[str]:
-    """Dotted names below the package that a file imports, wherever in it."""
+    """Dotted names below the package that a file imports, wherever in it, and its .pxd cimports."""
+    for source in {path, path.with_suffix(".pxd")}:
+        if source.suffix != ".py" and source.exists():
+            yield from _IMPORT.findall(source.read_text())
+    if path.suffix != ".py":
+        return
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
             assert not node.level, f"{path}: relative import"

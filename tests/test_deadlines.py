@@ -5,7 +5,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastproxy.deadlines import NEVER, TICK_S, Deadlines
+from fastproxy.deadlines import NEVER, TICK_S, Deadlines, Timed
 
 
 class Clock(asyncio.SelectorEventLoop):
@@ -19,10 +19,12 @@ class Clock(asyncio.SelectorEventLoop):
         return self.at
 
 
-class Sleeper:
+class Sleeper(Timed):
+    is_over = False
+
     def __init__(self, deadline: float = NEVER) -> None:
+        super().__init__()
         self.deadline = deadline
-        self.is_over = False
         self.told_at: list[float] = []
 
     def on_deadline(self, now: float) -> None:

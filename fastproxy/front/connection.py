@@ -72,17 +72,17 @@ class ClientConnection(ConnectionLife):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
         context = self._context
-        self._link = Link(cast("asyncio.Transport", transport), context.reactor.scratch)
+        self._link = Link(cast("asyncio.Transport", transport), context.scratch)
         self._remote_ip = self._link.peer_ip
         self._is_trusted = context.is_trusted(self._remote_ip)
         if context.add(self):
-            self._wait_until(context.limits.header_timeout)
+            self._wait_until(context.header_timeout)
         else:
             self._refuse(TooManyConnections(f"{context.limits.connections} allowed"))
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """See asyncio."""
-        scratch = self._context.reactor.scratch
+        scratch = self._context.scratch
         self._fill = _SCRATCH
         if self._phase is HEAD or self._phase is WAIT:
             return scratch.head_view
@@ -96,20 +96,20 @@ class ClientConnection(ConnectionLife):
         room = direct.room()
         if not room:
             self._fill = _STASH
-            return self._context.reactor.scratch.view[:_STASH_BYTES]
+            return self._context.scratch.view[:_STASH_BYTES]
         run = decoder.payload_run()
         if run >= _DIRECT_BYTES:
             self._fill = _DIRECT
             return direct.get_buffer()[:run]
         self._fill = _SCRATCH
-        return self._context.reactor.scratch.view[:room]
+        return self._context.scratch.view[:room]
 
     def buffer_updated(self, nbytes: int) -> None:
         """See asyncio."""
         if self._fill is _DIRECT:
             self._on_direct(nbytes)
             return
-        data = self._context.reactor.scratch.view[:nbytes]
+        data = self._context.scratch.view[:nbytes]
         if self._phase is LINGER:
             self._on_lingering(nbytes)
         elif self._fill is _STASH:
@@ -164,7 +164,7 @@ class ClientConnection(ConnectionLife):
             self._pending = skip_blank_lines(bytes(data))
             if not self._pending:
                 return
-            self._wait_until(self._context.limits.header_timeout)
+            self._wait_until(self._context.header_timeout)
         else:
             self._pending += bytes(data)
         if self._phase is WAIT:
@@ -212,10 +212,10 @@ class ClientConnection(ConnectionLife):
 
     def _begin(self, head: RequestHead) -> None:
         context = self._context
-        exchange = Exchange(head, self, context.reporter, context.limits.body)
+        exchange = Exchange(head, self, context.reporter, context.max_body)
         exchange.is_draining = context.is_draining
         self._exchange = exchange
-        context.identify(exchange, self._remote_ip, is_trusted=self._is_trusted)
+        context.identify(exchange, self._remote_ip, self._is_trusted)
         self.deadline = NEVER
         self._pace.begin()
         if head.has_body:
@@ -237,7 +237,7 @@ class ClientConnection(ConnectionLife):
         head.keep_alive = False
         exchange = Exchange(head, self, self._context.reporter, 0)
         self._exchange = exchange
-        self._context.identify(exchange, self._remote_ip, is_trusted=False)
+        self._context.identify(exchange, self._remote_ip, False)
         self._pending = b""
         self._phase = BODY  # whatever else it sends is not a request of ours: linger
         exchange.fail(fault)
@@ -251,7 +251,7 @@ class ClientConnection(ConnectionLife):
         if self._phase is not BODY or self._wants_body:
             return
         self._wants_body = True
-        self._pace.resume(self._context.reactor.deadlines.now)
+        self._pace.resume(self._context.deadlines.now)
         self._on_pending()
         if self._wants_body and self._phase is BODY:
             if self._link.has_eof:
@@ -281,7 +281,7 @@ class ClientConnection(ConnectionLife):
             self._link.stop_reading()
         elif self._phase is BODY and self._wants_body:
             self._wants_body = False
-            self._pace.pause(self._context.reactor.deadlines.now)
+            self._pace.pause(self._context.deadlines.now)
             self._link.stop_reading()
             self._wait_as_phase_says()
 
@@ -318,7 +318,7 @@ class ClientConnection(ConnectionLife):
 
     def _count_body(self, exchange: Exchange, size: int) -> None:
         """Judge size and pace. Raises BodyTooLarge, TooSlow."""
-        now = self._context.reactor.deadlines.now
+        now = self._context.deadlines.now
         if self._phase is TUNNEL:
             self._pace.size += size
         else:

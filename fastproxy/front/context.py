@@ -2,7 +2,6 @@
 
 import ipaddress
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from fastproxy.config.schema import Limits
@@ -32,19 +31,35 @@ class Connection(Protocol):
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-@dataclass
 class FrontContext:
-    """See the module. `serve` is the router: it finds the handler and never raises."""
+    """See the module. `serve` is the router: it finds the handler and never raises.
 
-    limits: Limits
-    reactor: Reactor
-    parser: RequestHeadParser
-    reporter: Reporter
-    serve: Callable[[Exchange], None]
-    trusted: tuple[Network, ...] = ()
-    is_draining: bool = False
-    connections: set[Connection] = field(default_factory=set)
-    _ids: RequestIds = field(default_factory=RequestIds)
+    What every request needs of the limits and the reactor has an attribute of its own.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        reactor: Reactor,
+        parser: RequestHeadParser,
+        reporter: Reporter,
+        serve: Callable[[Exchange], None],
+        trusted: tuple[Network, ...] = (),
+    ) -> None:
+        self.limits = limits
+        self.reactor = reactor
+        self.parser = parser
+        self.reporter = reporter
+        self.serve = serve
+        self.trusted = trusted
+        self.scratch = reactor.scratch
+        self.deadlines = reactor.deadlines
+        self.header_timeout = limits.header_timeout
+        self.idle_timeout = limits.idle_timeout
+        self.max_body = limits.body
+        self.is_draining = False
+        self.connections: set[Connection] = set()
+        self._ids = RequestIds()
 
     def add(self, connection: Connection) -> bool:
         """Count a connection in; False when there are too many."""
@@ -70,7 +85,7 @@ class FrontContext:
         ip = ipaddress.ip_address(address.partition("%")[0])
         return any(ip in network for network in self.trusted)
 
-    def identify(self, exchange: Exchange, peer_ip: str, *, is_trusted: bool) -> None:
+    def identify(self, exchange: Exchange, peer_ip: str, is_trusted: bool) -> None:
         """Say who asks, and give the request its id."""
         exchange.peer_ip = peer_ip
         exchange.is_peer_trusted = is_trusted

@@ -1,9 +1,11 @@
+from fastproxy.deadlines cimport Timed
 from fastproxy.exchange cimport Exchange
+from fastproxy.front.context cimport FrontContext
 from fastproxy.front.link cimport Link
 from fastproxy.front.pace cimport Pace
 
-cdef class ConnectionLife:
-    cdef object _context
+cdef class ConnectionLife(Timed):
+    cdef readonly FrontContext _context
     cdef Exchange _exchange
     cdef readonly Link _link
     cdef Pace _pace
@@ -11,7 +13,6 @@ cdef class ConnectionLife:
     cdef object _phase
     cdef tuple _progress
     cdef bint _wants_body
-    cdef public double deadline
     cdef object __weakref__
 
     cpdef _refuse(self, fault)

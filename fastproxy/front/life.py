@@ -3,7 +3,7 @@
 from enum import Enum
 from typing import Final
 
-from fastproxy.deadlines import NEVER
+from fastproxy.deadlines import NEVER, Timed
 from fastproxy.errors import ClientGone, FastproxyError, ShuttingDown, TooSlow
 from fastproxy.exchange import Exchange
 from fastproxy.front.context import FrontContext
@@ -29,7 +29,7 @@ class Phase(Enum):
 HEAD, BODY, WAIT, LINGER, TUNNEL, CLOSING, CLOSED = Phase
 
 
-class ConnectionLife:
+class ConnectionLife(Timed):
     """See the module. Who inherits reads and writes; `_refuse` answers a head that never was."""
 
     __slots__ = (
@@ -41,11 +41,11 @@ class ConnectionLife:
         "_phase",
         "_progress",
         "_wants_body",
-        "deadline",
     )
     _link: Link  # from connection_made on, before which nothing else is called
 
     def __init__(self, context: FrontContext) -> None:
+        super().__init__()
         self._context = context
         self._exchange: Exchange | None = None
         self._pending = b""  # read, not yet understood: part of a head, early body, pipelined
@@ -53,7 +53,6 @@ class ConnectionLife:
         self._wants_body = False
         self._pace = Pace(context.limits)
         self._progress = (0, 0, 0)
-        self.deadline = NEVER
 
     @property
     def is_over(self) -> bool:
@@ -120,7 +119,7 @@ class ConnectionLife:
             self._phase = CLOSED
             self._pending = b""
             self._context.discard(self)
-            self._context.reactor.deadlines.forget(self)
+            self._context.deadlines.forget(self)
 
     def _fail_client(self, fault: FastproxyError) -> None:
         """Tell the handler that the client failed; it lets go and fails the exchange."""
@@ -159,13 +158,13 @@ class ConnectionLife:
 
     def _wait_as_phase_says(self) -> None:
         """Set the deadline of the present phase, unless a blocked reader is being watched."""
-        limits = self._context.limits
+        context = self._context
         if self._link.is_blocked:
             return
         if self._phase is HEAD:
-            self._wait_until(limits.header_timeout if self._pending else limits.idle_timeout)
+            self._wait_until(context.header_timeout if self._pending else context.idle_timeout)
         elif self._phase is BODY:
-            self._wait_until(limits.body_timeout if self._wants_body else _PROBE_S)
+            self._wait_until(context.limits.body_timeout if self._wants_body else _PROBE_S)
         elif self._phase is TUNNEL and (self._link.has_eof or self._link.has_sent_eof):
             self._wait_for_progress()
         elif self._phase in (WAIT, TUNNEL):
@@ -198,6 +197,6 @@ class ConnectionLife:
     def _wait_until(self, timeout_s: float) -> None:
         if self._phase is CLOSED:
             return
-        deadlines = self._context.reactor.deadlines
+        deadlines = self._context.deadlines
         self.deadline = deadlines.now + timeout_s
         deadlines.watch(self)

@@ -22,7 +22,15 @@ _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 class Link:
     """See the module. Once the transport is gone or closing, nothing here has an effect."""
 
-    __slots__ = ("_scratch", "_transport", "has_eof", "has_sent_eof", "is_blocked", "is_reading")
+    __slots__ = (
+        "_is_ending",
+        "_scratch",
+        "_transport",
+        "has_eof",
+        "has_sent_eof",
+        "is_blocked",
+        "is_reading",
+    )
 
     def __init__(self, transport: asyncio.Transport, scratch: Scratch) -> None:
         transport.set_write_buffer_limits(high=0)
@@ -32,10 +40,7 @@ class Link:
         self.is_blocked = False
         self.has_eof = False
         self.has_sent_eof = False
-
-    def _open(self) -> asyncio.Transport | None:
-        transport = self._transport
-        return None if transport is None or transport.is_closing() else transport
+        self._is_ending = False
 
     @property
     def peer_ip(self) -> str:
@@ -55,42 +60,46 @@ class Link:
 
     def stop_reading(self) -> None:
         """Leave what comes to the kernel."""
-        if self.is_reading and (transport := self._open()) is not None:
+        if self.is_reading and self._transport is not None:
             self.is_reading = False
-            transport.pause_reading()
+            self._transport.pause_reading()
 
     def start_reading(self) -> None:
         """Read on; after EOF there is nothing to read, and libuv would tell of it again."""
-        if not self.is_reading and not self.has_eof and (transport := self._open()) is not None:
+        if not self.is_reading and not self.has_eof and self._transport is not None:
             self.is_reading = True
-            transport.resume_reading()
+            self._transport.resume_reading()
 
     def write(self, pieces: Sequence[Piece]) -> None:
         """Write in one call to the kernel, as far as it takes it."""
-        if (transport := self._open()) is not None and not self.has_sent_eof:
-            transport.writelines(pieces)
+        if self._transport is not None and not self.has_sent_eof and not self._is_ending:
+            self._transport.writelines(pieces)
             if self.is_blocked:
                 self._scratch.renew()
 
     def send_eof(self) -> None:
         """Close our sending side once everything written has left."""
-        if not self.has_sent_eof and (transport := self._open()) is not None:
+        if not self.has_sent_eof and not self._is_ending and self._transport is not None:
             self.has_sent_eof = True
-            transport.write_eof()
+            self._transport.write_eof()
 
     def close(self) -> None:
         """Close once everything written has left."""
+        self._is_ending = True
         if self._transport is not None:
             self._transport.close()
 
     def abort(self) -> None:
         """Close now; what was not sent is dropped."""
+        self._is_ending = True
         if self._transport is not None:
             self._transport.abort()
 
     def reset(self) -> None:
         """Close with a reset: a response that ends with its connection must not look complete."""
-        if (transport := self._open()) is not None:
+        self._is_ending = True
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
             with contextlib.suppress(OSError):
                 sock = transport.get_extra_info("socket")
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)

@@ -1,21 +1,40 @@
 from fastproxy.exchange cimport Exchange
+from fastproxy.upstream.connection cimport UpstreamConnection
+from fastproxy.upstream.pool cimport Pool
+
+cdef class Target:
+    cdef readonly str name
+    cdef readonly Pool pool
+    cdef readonly double header_timeout_s, body_timeout_s
+
+cdef class Outgoing:
+    cdef readonly bytes method, target, lines
+    cdef public object length
+    cdef public bint has_body, is_precious
+
+    cpdef bytes head(self)
 
 cdef class Forwarding:
-    cdef object _outgoing, _target, _source, _reply, _connection
+    cdef Outgoing _outgoing
+    cdef Target _target
+    cdef object _source, _reply
+    cdef UpstreamConnection _connection
     cdef bint _has_sent_body, _is_retry, _is_over
     cdef double _started_at
     cdef public bint is_tunnel
     cdef int _tunnel_ends
+
     cpdef start(self)
     cpdef cancel(self)
     cpdef send_body(self, pieces)
     cpdef end_body(self)
-    cdef _request_sent(self, connection)
+    cdef _request_sent(self, UpstreamConnection connection)
     cdef _switch(self, head)
     cdef _one_tunnel_end(self)
-    cdef bint _may_repeat(self, connection, fault) except -1
+    cdef bint _may_repeat(self, UpstreamConnection connection, fault) except -1
 
 cdef class ProxyPass:
     cdef Exchange _exchange
     cdef Forwarding _forwarding
+
     cpdef start(self)

@@ -5,7 +5,6 @@ answer, nothing of a body was sent, and the method is safe to repeat (RFC 9110 s
 """
 
 import time
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from fastproxy.errors import BackendClosed, BackendFault, BadResponse, FastproxyError
@@ -20,29 +19,36 @@ from fastproxy.wire.serialize import request_head
 _IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})
 
 
-@dataclass(frozen=True, slots=True)
 class Target:
     """A backend as a handler sees it. Durations in seconds."""
 
-    name: str
-    pool: Pool
-    header_timeout_s: float
-    body_timeout_s: float
+    __slots__ = ("body_timeout_s", "header_timeout_s", "name", "pool")
+
+    def __init__(
+        self, name: str, pool: Pool, header_timeout_s: float, body_timeout_s: float
+    ) -> None:
+        self.name = name
+        self.pool = pool
+        self.header_timeout_s = header_timeout_s
+        self.body_timeout_s = body_timeout_s
 
 
-@dataclass(frozen=True, slots=True)
 class Outgoing:
     """A request for the backend. `length` None: chunked; `has_body` False: neither.
 
-    `is_precious`: it cannot be repeated, and must not be lost to a kept connection that just ends.
+    `lines`: all field lines but those of framing. `is_precious`: it cannot be repeated, and must
+    not be lost to a kept connection that just ends.
     """
 
-    method: bytes
-    target: bytes
-    lines: bytes  # all field lines but those of framing
-    length: int | None = None
-    has_body: bool = False
-    is_precious: bool = False
+    __slots__ = ("has_body", "is_precious", "length", "lines", "method", "target")
+
+    def __init__(self, method: bytes, target: bytes, lines: bytes) -> None:
+        self.method = method
+        self.target = target
+        self.lines = lines
+        self.length: int | None = None
+        self.has_body = False
+        self.is_precious = False
 
     def head(self) -> bytes:
         """The head as bytes."""
@@ -119,7 +125,10 @@ def client_request(exchange: Exchange, *, websocket: bool = False) -> Outgoing:
     if websocket and head.upgrade.lower() == b"websocket":
         lines += b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
     has_body = head.has_body or head.content_length == 0
-    return Outgoing(head.method, head.target, lines, head.content_length, has_body)
+    outgoing = Outgoing(head.method, head.target, lines)
+    outgoing.length = head.content_length
+    outgoing.has_body = has_body
+    return outgoing
 
 
 class Forwarding:

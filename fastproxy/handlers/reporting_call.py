@@ -32,14 +32,10 @@ class ReportingCall:
         """
         self._body, lines = report(upload, signer, question.method, question.path)
         all_lines = report_lines(question.host, question.headers, question.forwarded, lines)
-        outgoing = Outgoing(
-            question.method,
-            question.target,
-            all_lines,
-            len(self._body),
-            has_body=True,
-            is_precious=True,
-        )
+        outgoing = Outgoing(question.method, question.target, all_lines)
+        outgoing.length = len(self._body)
+        outgoing.has_body = True
+        outgoing.is_precious = True
         self._forwarding = Forwarding(outgoing, self._target, self, self)
         self._forwarding.start()
         try:

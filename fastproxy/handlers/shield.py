@@ -6,7 +6,7 @@ worker's upload memory and, when that runs short, in its spill file; both budget
 """
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from fastproxy.errors import FastproxyError, MemoryShort
@@ -94,7 +94,7 @@ class Shield:
     def _forward(self, buffered_length: int | None) -> None:
         outgoing = client_request(self._exchange, websocket=self._settings.websocket)
         if buffered_length is not None:
-            outgoing = replace(outgoing, length=buffered_length)
+            outgoing.length = buffered_length
         reply = self._answer or self._exchange
         source = self._exchange if buffered_length is None else self
         self._forwarding = Forwarding(outgoing, self._target, source, reply)

@@ -15,6 +15,8 @@ class RequestIds:
     def __init__(self) -> None:
         self._digits = ""
         self._at = 0
+        self._millisecond = 0
+        self._prefix = ""
 
     def new(self) -> str:
         """32 hex digits: 12 of milliseconds since the epoch as in UUIDv7, then 20 random ones."""
@@ -23,7 +25,11 @@ class RequestIds:
             self._digits = os.urandom(_BATCH * _RANDOM_DIGITS // 2).hex()
             at = 0
         self._at = at + _RANDOM_DIGITS
-        return f"{time.time_ns() // 1_000_000:012x}{self._digits[at : at + _RANDOM_DIGITS]}"
+        millisecond = int(time.time() * 1000)
+        if millisecond != self._millisecond:
+            self._millisecond = millisecond
+            self._prefix = f"{millisecond:012x}"
+        return self._prefix + self._digits[at : at + _RANDOM_DIGITS]
 
 
 def accept_request_id(value: bytes | None) -> str | None:

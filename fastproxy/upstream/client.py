@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
-from fastproxy.deadlines import NEVER
+from fastproxy.deadlines import NEVER, Timed
 from fastproxy.errors import (
     BackendClosed,
     BackendFault,
@@ -103,10 +103,13 @@ async def perform(pool: Pool, call: Call, *, fresh: bool = False) -> Answer:
     return await _Exchange(pool, call).run(fresh=True)
 
 
-class _Exchange:
+class _Exchange(Timed):
     """One attempt: Taker, Receiver and Timed at once."""
 
+    is_over = False
+
     def __init__(self, pool: Pool, call: Call) -> None:
+        super().__init__()
         self._pool = pool
         self._call = call
         self._reactor = pool.reactor
@@ -118,8 +121,6 @@ class _Exchange:
         self._head: ResponseHead | None = None
         self._body = bytearray()
         self._unsent = 0
-        self.deadline = NEVER
-        self.is_over = False
         self.was_stale = False
 
     async def run(self, *, fresh: bool) -> Answer:

@@ -1,13 +1,13 @@
-from fastproxy.deadlines cimport Deadlines
+from fastproxy.deadlines cimport Deadlines, Timed
 from fastproxy.message cimport ResponseHead
 
-cdef class UpstreamConnection:
+cdef class UpstreamConnection(Timed):
     cdef object _home, _scratch, _transport, _receiver, _decoder
     cdef Deadlines _deadlines
     cdef bint _copies, _is_head_request, _may_reuse, _has_eof
     cdef bytes _partial_head
     cdef double _body_timeout_s
-    cdef public double deadline, idle_timeout_s
+    cdef public double idle_timeout_s
     cdef public object phase
     cdef public long long uses
     cdef public bint is_request_sent, is_blocked, has_answered

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Final, Protocol, cast
 
-from fastproxy.deadlines import NEVER, Deadlines
+from fastproxy.deadlines import NEVER, Deadlines, Timed
 from fastproxy.errors import BackendClosed, BackendFault, BackendTimeout, BadBody, BadResponse
 from fastproxy.keepalive import watch_peer
 from fastproxy.message import ResponseHead
@@ -82,7 +82,7 @@ class Phase(Enum):
 _IDLE, _HEAD, _BODY, _TUNNEL, _CLOSED = Phase
 
 
-class UpstreamConnection:
+class UpstreamConnection(Timed):
     """See the module. `uses` counts exchanges begun: above 1 the connection was a pooled one."""
 
     def __init__(self, home: Home, scratch: Scratch, deadlines: Deadlines, *, copies: bool) -> None:
@@ -98,7 +98,7 @@ class UpstreamConnection:
         self._may_reuse = False
         self._has_eof = False
         self._body_timeout_s = NEVER
-        self.deadline = NEVER
+        super().__init__()
         self.idle_timeout_s = NEVER
         self.phase = _IDLE
         self.uses = 0

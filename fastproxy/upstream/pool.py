@@ -10,6 +10,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Protocol, cast
 
+from fastproxy.deadlines import Timed
 from fastproxy.errors import BackendBusy, BackendFault, ConnectFailed, ConnectTimeout
 from fastproxy.reactor import Reactor
 from fastproxy.upstream.connection import UpstreamConnection
@@ -40,14 +41,16 @@ class PoolLimits:
     queue_timeout_s: float = 30.0
 
 
-class _Waiting:
+class _Waiting(Timed):
     """One taker in the queue for a connection."""
 
+    is_over = False
+
     def __init__(self, pool: "Pool", taker: Taker, deadline: float) -> None:
+        super().__init__()
         self._pool = pool
         self.taker = taker
         self.deadline = deadline
-        self.is_over = False
 
     def on_deadline(self, now: float) -> None:
         """See Timed."""
@@ -97,7 +100,7 @@ class Pool:
         """Connections kept for later."""
         return len(self._idle)
 
-    def acquire(self, taker: Taker, *, fresh: bool = False) -> None:
+    def acquire(self, taker: Taker, fresh: bool = False) -> None:
         """Get `taker` a connection, at once or later.
 
         `fresh`: not a pooled one, which its peer may be about to close, but one in its place.

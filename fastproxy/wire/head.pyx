@@ -131,9 +131,6 @@ cdef class _Fields:
 cdef class RequestHeadParser:
     """Parses whole request heads, one a call."""
 
-    cdef Py_ssize_t _max_count
-    cdef Py_ssize_t _max_target
-
     def __init__(self, *, Py_ssize_t max_count=100, Py_ssize_t max_target=8192):
         self._max_count = max_count
         self._max_target = max_target

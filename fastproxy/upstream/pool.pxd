@@ -1,0 +1,15 @@
+cdef class Pool:
+    cdef readonly object origin, reactor
+    cdef object _limits, _tls, _waiting
+    cdef list _idle
+    cdef set _open
+    cdef dict _connecting
+    cdef bint _is_closed
+
+    cpdef acquire(self, taker, bint fresh=*)
+    cpdef cancel(self, taker)
+    cpdef give_back(self, connection)
+    cpdef lost(self, connection)
+    cdef _connect_next(self)
+    cdef _next_taker(self)
+    cdef _connect(self, taker)
