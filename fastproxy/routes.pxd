@@ -7,6 +7,6 @@ cdef class TableRoute:
 
 cdef class RouteTable:
     cdef readonly tuple rows
-    cdef dict _cache
+    cdef readonly dict _cache
 
     cpdef resolve(self, bytes method, bytes raw_target, bytes host)

@@ -24,6 +24,7 @@ ALLOWED = {
     "message": set(),
     "deadlines": set(),
     "keepalive": set(),
+    "_chunker": set(),
     "chunker": {"_chunker"},
     "config": {"errors"},
     "routes": {"config", "errors"},
@@ -152,7 +153,7 @@ def test_a_file_can_be_held_in_mind(module: str) -> None:
     assert len(MODULES[module].read_text().splitlines()) <= MAX_LINES
 
 
-@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("module", [name for name, path in MODULES.items() if path.suffix == ".py"])
 def test_functions_can_be_held_in_mind(module: str) -> None:
     for node in ast.walk(ast.parse(MODULES[module].read_text())):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

@@ -6,16 +6,12 @@ refused here. No leniency is switched on.
 """
 
 import re
+import string
 
 import httptools
 
 from fastproxy.errors import (
-    AmbiguousFraming,
-    BadHead,
-    BadResponse,
-    ExpectationFailed,
-    HeadTooLarge,
-    MethodNotAllowed,
+    AmbiguousFraming, BadHead, BadResponse, ExpectationFailed, HeadTooLarge, MethodNotAllowed,
     TargetTooLong,
 )
 from fastproxy.wire.date import date_field
@@ -29,15 +25,8 @@ END_OF_HEAD = b"\r\n\r\n"
 # RFC 9110 section 7.6.1, and Proxy-Connection, which browsers once sent.
 HOP_BY_HOP = frozenset(
     {
-        b"connection",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
+        b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization",
+        b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade",
     }
 )
 # A Connection header may not take these away from the next hop (Traefik CVE-2024-45410).
@@ -51,7 +40,6 @@ cdef bytes _CLAIM_PREFIX = b"x-forwarded-"
 _CLAIMS = (
     b"forwarded", b"x-forwarded", b"x-real-ip", b"client-ip", b"x-client-ip", b"true-client-ip"
 )
-
 cdef object _KEEP_ALIVE_TIMEOUT = re.compile(rb"(?i:timeout)=([0-9]{1,6})").search
 cdef object _LITERAL_HOST = re.compile(rb"\[[0-9A-Fa-f:.]+\](?::[0-9]{0,5})?\Z").match
 cdef object _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)(.*)\Z", re.DOTALL).match
@@ -100,17 +88,15 @@ cdef dict _RESPONSE_KINDS = {
 }
 
 cdef bint _HOST_BYTE[256]
-for _byte in range(256):
-    _HOST_BYTE[_byte] = _byte in (
-        b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~%!$&'()*+,;=-"
-    )
+_HOST_LETTERS = string.ascii_letters + string.digits + "._~%!$&'()*+,;=-"
+for _byte in bytearray(_HOST_LETTERS.encode()):
+    _HOST_BYTE[_byte] = True
 
 
 cdef class _Fields:
     """What httptools calls while it walks a head."""
 
-    cdef bytes target
-    cdef bytes reason
+    cdef bytes target, reason
     cdef list headers
 
     def __init__(self):
@@ -172,9 +158,8 @@ cdef RequestHead _request_line(bytes raw, bytes target):
         method += 1
     cdef Py_ssize_t end = method + 1 + PyBytes_GET_SIZE(target)
     cdef bytes version = raw[end:end + 11]
-    if not method or line[method] != b" " or version not in (
-        b" HTTP/1.1\r\n", b" HTTP/1.0\r\n"
-    ):
+    known = version == b" HTTP/1.1\r\n" or version == b" HTTP/1.0\r\n"
+    if not method or line[method] != b" " or not known:
         raise BadHead("request line")
     return RequestHead(raw[:method], target, version[8] - 48, [])
 
@@ -236,21 +221,19 @@ cdef _sort_request_fields(RequestHead head, list headers):
             head.host = value
             hosts += 1
         elif kind == LENGTH:
-            if head.content_length is not None:
+            length = _length(value)
+            if head.content_length is not None or length is None:
                 raise AmbiguousFraming("Content-Length")
-            head.content_length = _length(value)
-            if head.content_length is None:
-                raise AmbiguousFraming("Content-Length")
+            head.content_length = length
         elif kind == CODING:
             if head.is_chunked or value.lower() != b"chunked":
                 raise AmbiguousFraming("Transfer-Encoding")
             head.is_chunked = True
         elif kind == CONNECTION:
-            tokens = connection_tokens(value)
-            nominated += tokens
-            if b"close" in tokens:
+            nominated += connection_tokens(value)
+            if b"close" in nominated:
                 head.keep_alive = False
-            elif b"keep-alive" in tokens and b"close" not in nominated:
+            elif b"keep-alive" in nominated:
                 head.keep_alive = True
         elif kind == CLAIM:
             head.claims.append(field)
@@ -305,7 +288,7 @@ cdef object _length(bytes value):
     for i in range(size):
         if not b"0" <= text[i] <= b"9":
             return None
-        length = length * 10 + (text[i] - 48)
+        length = length * 10 + text[i] - 48
     return length
 
 
@@ -318,10 +301,8 @@ cdef bint _is_host(bytes value) except -1:
         return _LITERAL_HOST(value) is not None
     while at < size and _HOST_BYTE[text[at]]:
         at += 1
-    if at == 0:
-        return False
-    if at == size:
-        return True
+    if at == 0 or at == size:
+        return at > 0
     if text[at] != b":" or size - at > 6:
         return False
     for at in range(at + 1, size):
@@ -340,15 +321,12 @@ cdef _judge_target(RequestHead head):
     for i in range(PyBytes_GET_SIZE(target)):
         if not 33 <= text[i] <= 126 or text[i] == b"#":
             raise BadHead("target")
-    if text[0] == b"/":
-        return
-    if target == b"*" and head.method == b"OPTIONS":
+    if text[0] == b"/" or target == b"*" and head.method == b"OPTIONS":
         return
     absolute = _ABSOLUTE(target)
     if absolute is None or absolute[1].lower() != head.host.lower():
         raise BadHead("target form")
-    rest = absolute[2]
-    head.target = rest if rest.startswith(b"/") else b"/" + rest
+    head.target = absolute[2] if absolute[2].startswith(b"/") else b"/" + absolute[2]
 
 
 cdef class ResponseHeadParser:
@@ -391,11 +369,10 @@ cdef _sort_response_fields(ResponseHead head, list headers):
             if not lower.startswith(PRIVATE_PREFIX):
                 plain.append(field)
         elif kind == LENGTH:
-            if head.content_length is not None:
+            length = _length(value)
+            if head.content_length is not None or length is None:
                 raise BadResponse("Content-Length")
-            head.content_length = _length(value)
-            if head.content_length is None:
-                raise BadResponse("Content-Length")
+            head.content_length = length
         elif kind == CONNECTION:
             nominated += connection_tokens(value)
             if b"close" in nominated:
