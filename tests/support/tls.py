@@ -4,7 +4,7 @@ import asyncio
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,26 +32,48 @@ def tls_before(port: int, home: Path, *, name: str = "localhost") -> Iterator[Te
     authority.cert_pem.write_to_path(str(ca_file))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(name).configure_cert(context)
-    loop = asyncio.new_event_loop()
-    server = loop.run_until_complete(_serve(port, context))
+    loop, relay = asyncio.new_event_loop(), _Relay(port)
+    server = loop.run_until_complete(relay.serve(context))
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     try:
         yield Terminator(server.sockets[0].getsockname()[1], ca_file)
     finally:
-        asyncio.run_coroutine_threadsafe(_end(server), loop).result(10)
+        asyncio.run_coroutine_threadsafe(relay.end(server), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
 
 
-async def _serve(port: int, context: ssl.SSLContext) -> asyncio.Server:
-    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
-        with suppress(OSError):
-            await asyncio.gather(_pump(reader, inner_writer), _pump(inner_reader, writer))
+class _Relay:
+    """Passes connections on to 127.0.0.1:`port`."""
 
-    return await asyncio.start_server(pass_on, "localhost", 0, ssl=context, family=2)
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def serve(self, context: ssl.SSLContext) -> asyncio.Server:
+        return await asyncio.start_server(self._pass_on, "localhost", 0, ssl=context, family=2)
+
+    async def end(self, server: asyncio.Server) -> None:
+        """Return when no connection is left, not one that waits for its peer to say goodbye."""
+        gone = asyncio.create_task(server.wait_closed())
+        await asyncio.sleep(0)  # asked after close(), Python 3.11 does not wait
+        server.close()
+        tasks = asyncio.all_tasks() - {gone, asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.transport.abort()
+        await gone
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
+        with suppress(OSError), closing(writer):
+            inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", self._port)
+            self._writers.append(inner_writer)
+            await asyncio.gather(_pump(reader, inner_writer), _pump(inner_reader, writer))
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -61,11 +83,3 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             await writer.drain()
     finally:
         writer.close()
-
-
-async def _end(server: asyncio.Server) -> None:
-    server.close()
-    tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
