@@ -105,14 +105,18 @@ class S3Control:
         async with self._opening:
             if self._client is None:
                 with faults("open the S3 client"):
-                    session = _session(self._config)
-                    self._credentials = await session.get_credentials()
-                    if self._credentials is None:
-                        raise boto.NoCredentialsError
-                    client = await self._stack.enter_async_context(_client(self._config, session))
-                    self._presigner = await _presigner(client, self._config.bucket)
-                    self._client = client
+                    await self._connect()
         return self._client
+
+    async def _connect(self) -> None:
+        session = _session(self._config)
+        self._credentials = await session.get_credentials()
+        if self._credentials is None:
+            raise boto.NoCredentialsError
+        async with AsyncExitStack() as stack:
+            client = await stack.enter_async_context(_client(self._config, session))
+            self._presigner = await _presigner(client, self._config.bucket)
+            self._stack, self._client = stack.pop_all(), client
 
 
 async def _presigner(client: Any, bucket: str) -> Presigner:

@@ -1,6 +1,8 @@
 """Buckets as host names, against a real store that is told its own."""
 
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -8,6 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from fastproxy.config import schema
+from fastproxy.errors import StoreRefused
+from fastproxy.storage import s3control
 from fastproxy.storage.journal import Journal
 from fastproxy.storage.open import open_store
 from fastproxy.storage.s3control import S3Control
@@ -106,3 +110,34 @@ def test_where_a_bucket_is(tmp_path: Path, addressing: Any, endpoint: str, base:
         await control.close()
 
     run(main)
+
+
+def test_a_bucket_that_is_nowhere_leaves_no_client_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = tmp_path / "key"
+    key.write_text("key")
+    config = schema.S3Store(bucket="no name", access_key_file=str(key), secret_key_file=str(key))
+    make, made, alive = s3control._client, list[Any](), list[Any]()
+
+    @asynccontextmanager
+    async def watched(*args: Any) -> AsyncIterator[Any]:
+        async with make(*args) as client:
+            made.append(client)
+            alive.append(client)
+            try:
+                yield client
+            finally:
+                alive.remove(client)
+
+    async def main(call: HttpCall) -> None:
+        control = S3Control(config)
+        for _ in range(2):
+            with pytest.raises(StoreRefused, match="bucket name"):
+                await control.sign("GET", "k", {}, [])
+        assert not alive
+        await control.close()
+
+    monkeypatch.setattr(s3control, "_client", watched)
+    run(main)
+    assert made
