@@ -127,8 +127,7 @@ class _Exchange(Timed):
         """The answer; whatever happens, nothing of this attempt goes on afterwards."""
         try:
             self._pool.acquire(self, fresh=fresh)
-            self._connection = await self._acquired
-            await self._send(self._connection)
+            await self._send(await self._acquired)
             return await self._answer
         finally:
             self.is_over = True
@@ -217,8 +216,11 @@ class _Exchange(Timed):
     def connected(self, connection: UpstreamConnection) -> None:
         """See Taker."""
         if self._acquired.done():
+            connection.rest()
             self._pool.give_back(connection)
         else:
+            # Ours from now on: who waits may be cancelled before it learns of it.
+            self._connection = connection
             self._acquired.set_result(connection)
 
     def connect_failed(self, fault: BackendFault) -> None:

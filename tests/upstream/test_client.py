@@ -9,9 +9,12 @@ import pytest
 import uvloop
 
 from fastproxy.deadlines import Deadlines
+from fastproxy.errors import BackendFault
 from fastproxy.reactor import Reactor
-from fastproxy.upstream.client import Answer, HttpClient
-from fastproxy.upstream.pool import PoolLimits
+from fastproxy.upstream.client import Answer, Call, HttpClient, perform
+from fastproxy.upstream.connection import UpstreamConnection
+from fastproxy.upstream.origin import parse_origin
+from fastproxy.upstream.pool import Pool, PoolLimits
 from fastproxy.wire.scratch import Scratch
 from tests.support.origin import Peer, Request, echo, origin, response
 from tests.support.tls import tls_before
@@ -173,3 +176,42 @@ def test_nothing_is_expected_for_a_body_that_can_be_sent_again_or_is_empty() -> 
         puts(store.address, body)
         puts(store.address, empty)
         assert [request.header(b"expect") for request in store.requests] == [None] * 4
+
+
+class Holder:
+    """Has a connection and does nothing with it."""
+
+    connection: UpstreamConnection | None = None
+
+    def connected(self, connection: UpstreamConnection) -> None:
+        self.connection = connection
+
+    def connect_failed(self, fault: BackendFault) -> None:
+        raise fault
+
+
+def test_who_is_cancelled_while_it_is_given_a_connection_leaves_it_to_others() -> None:
+    async def main(address: str) -> None:
+        loop = asyncio.get_running_loop()
+        reactor = Reactor(loop, Scratch(), Deadlines(loop))
+        pool = Pool(parse_origin(address), PoolLimits(max_connections=1), reactor)
+        call = Call("GET", b"/", b"h")
+        holder = Holder()
+        pool.acquire(holder)
+        await until(lambda: holder.connection)
+        cancelled = asyncio.create_task(perform(pool, call))
+        await asyncio.sleep(0)  # it stands in the queue
+        assert holder.connection is not None
+        pool.give_back(holder.connection)
+        cancelled.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+        async with asyncio.timeout(10):
+            assert (await perform(pool, call)).status == 200
+        pool.close()
+
+    with (
+        origin(echo) as store,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        runner.run(main(store.address))
