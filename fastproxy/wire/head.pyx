@@ -196,11 +196,11 @@ cdef int _request_kind(bytes name) except -1:
     kind = _REQUEST_KINDS.get(lower)
     if kind is not None:
         return kind
-    if lower.startswith(_CLAIM_PREFIX):
-        return CLAIM
     # `_` and `-` are one letter to CGI-like backends: X_Private would pose as X-Private.
     if b"_" in lower or lower.startswith(PRIVATE_PREFIX):
         return DROPPED
+    if lower.startswith(_CLAIM_PREFIX):
+        return CLAIM
     return PLAIN
 
 
