@@ -111,7 +111,7 @@ cdef class _Fields:
         self.reason = self.reason + reason if self.reason else reason
 
     def on_header(self, bytes name, bytes value):
-        self.headers.append((name, value))
+        self.headers.append((name, value.rstrip(b" \t")))  # RFC 9110 section 5.5
 
 
 cdef class RequestHeadParser:

@@ -227,6 +227,22 @@ def test_private_and_underscored_names_are_dropped(name: bytes) -> None:
     assert (names(head), head.claims) == ([b"A"], [])
 
 
+def test_blanks_around_a_value_are_not_part_of_it() -> None:
+    head = parse(
+        b"POST / HTTP/1.1",
+        b"Host: h \t",
+        b"Content-Length:\t5 ",
+        b"Expect: 100-continue ",
+        b"Connection: close ",
+        b"A:  b c\t ",
+        b"Blank: \t ",
+    )
+    assert (head.host, head.content_length, head.expects_continue) == (b"h", 5, True)
+    assert not head.keep_alive
+    assert head.headers == [(b"A", b"b c"), (b"Blank", b"")]
+    assert parse(b"PUT / HTTP/1.1", b"Host: h", b"Transfer-Encoding: chunked ").is_chunked
+
+
 def test_nominated_fields_are_dropped_but_not_those_we_stand_for() -> None:
     head = post(
         b"Connection: close, X-Gone, Host, Content-Length, Authorization, Cookie",

@@ -45,6 +45,12 @@ def test_hop_by_hop_and_private_fields_are_taken_out() -> None:
     assert head.keep_alive_timeout_s == 7
 
 
+def test_blanks_around_a_value_are_not_part_of_it() -> None:
+    head = parse(b"HTTP/1.1 200 OK", b"Content-Length: 5 ", b"A: b \t", b"Date: d")
+    assert (head.content_length, head.headers) == (5, [(b"A", b"b"), (b"Date", b"d")])
+    assert parse(b"HTTP/1.1 200 OK", b"Transfer-Encoding: chunked\t").is_chunked
+
+
 def test_http_1_0_closes_unless_it_says_otherwise() -> None:
     assert not parse(b"HTTP/1.0 200 OK").keep_alive
     assert parse(b"HTTP/1.0 200 OK", b"Connection: keep-alive").keep_alive
