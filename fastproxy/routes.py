@@ -108,7 +108,9 @@ class RouteTable:
 
         Raises BadHead when the path is malformed or its readings reach different routes.
         """
-        raw_path, _, query = raw_target.partition(b"?")
+        raw_path, query = raw_target, b""
+        if b"?" in raw_target:
+            raw_path, _, query = raw_target.partition(b"?")
         key = (method, raw_path, host)
         found = self._cache.get(key)
         if found is None:

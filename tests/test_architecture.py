@@ -22,6 +22,7 @@ ALLOWED = {
     "__init__": set(),
     "errors": set(),
     "message": set(),
+    "sides": {"errors"},
     "deadlines": set(),
     "keepalive": set(),
     "_chunker": set(),
@@ -34,7 +35,7 @@ ALLOWED = {
     "reactor": {"deadlines", "wire"},
     "context": {"config", "observe"},
     # What a request needs. Storage, upstream and memory do not know each other.
-    "exchange": {"errors", "message", "wire"},
+    "exchange": {"errors", "message", "sides", "wire"},
     "upstream": {"deadlines", "errors", "keepalive", "message", "reactor", "wire"},
     "storage": {"config", "errors", "message"},
     "memory": {"_chunker", "config", "errors"},
@@ -44,11 +45,12 @@ ALLOWED = {
     },
     "handlers": {
         *("claims", "config", "errors", "exchange", "memory", "message", "observe"),
-        *("storage", "uploads", "upstream", "wire"),
+        *("sides", "storage", "uploads", "upstream", "wire"),
     },
     # The near side.
     "front": {
-        *("config", "deadlines", "errors", "exchange", "message", "observe", "reactor", "wire"),
+        *("config", "deadlines", "errors", "exchange", "message", "observe", "reactor", "sides"),
+        *("wire",),
     },
     # Wiring.
     "reporting": {"context", "errors", "exchange", "observe"},

@@ -18,12 +18,13 @@ from typing import Final, cast
 
 from fastproxy.deadlines import NEVER
 from fastproxy.errors import BadBody, ClientGone, FastproxyError, TooManyConnections
-from fastproxy.exchange import DirectSink, Exchange, Piece
+from fastproxy.exchange import Exchange
 from fastproxy.front.context import FrontContext
 from fastproxy.front.heads import skip_blank_lines, split_head
 from fastproxy.front.life import BODY, HEAD, LINGER, TUNNEL, WAIT, ConnectionLife
 from fastproxy.front.link import Link
 from fastproxy.message import RequestHead
+from fastproxy.sides import DirectSink, Piece
 from fastproxy.wire.framing import BodyDecoder, ChunkedDecoder, LengthDecoder, UntilCloseDecoder
 
 # A paused upload holds at most what one read brings; without room for a read, this little.

@@ -10,10 +10,12 @@ _REQUEST_LINE_REST = 64  # a request line holds a method and a version, too
 
 def skip_blank_lines(raw: bytes) -> bytes:
     """`raw` without leading CRLFs, which old clients send behind a body (RFC 9112 section 2.2)."""
+    if not raw or raw[0] != _CR:
+        return raw
     at = 0
     while raw.startswith(b"\r\n", at):
         at += 2
-    return raw[at:] if at else raw
+    return raw[at:]
 
 
 def split_head(raw: bytes, limits: Limits) -> tuple[bytes, bytes] | None:

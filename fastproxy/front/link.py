@@ -73,7 +73,10 @@ class Link:
     def write(self, pieces: Sequence[Piece]) -> None:
         """Write in one call to the kernel, as far as it takes it."""
         if self._transport is not None and not self.has_sent_eof and not self._is_ending:
-            self._transport.writelines(pieces)
+            if len(pieces) == 1:
+                self._transport.write(pieces[0])  # a third of what `writelines` costs
+            else:
+                self._transport.writelines(pieces)
             if self.is_blocked:
                 self._scratch.renew()
 

@@ -1,7 +1,7 @@
 """What the next hop is told of the client: our fields, after the client's were removed."""
 
 from fastproxy.exchange import Exchange
-from fastproxy.wire.serialize import field_lines
+from fastproxy.wire.serialize import add_fields
 
 
 def forwarded_lines(exchange: Exchange) -> bytes:
@@ -9,32 +9,39 @@ def forwarded_lines(exchange: Exchange) -> bytes:
 
     A chain is continued only when a trusted proxy began it; from anyone else it is a claim.
     """
+    parts: list[bytes] = []
+    _add_forwarded(parts, exchange)
+    return b"".join(parts)
+
+
+def request_lines(exchange: Exchange) -> bytes:
+    """Host, the client's end-to-end fields and `forwarded_lines`; a stranger's claims are left out.
+
+    All of it in one join: this is built for every request.
+    """
     head = exchange.head
-    peer = exchange.peer_ip.encode("ascii") or b"127.0.0.1"
-    chain, host = peer, head.host
+    parts = [b"Host: ", head.host, b"\r\n"]
+    add_fields(parts, head.headers)
+    if exchange.is_peer_trusted:
+        add_fields(parts, head.claims)
+    _add_forwarded(parts, exchange)
+    return b"".join(parts)
+
+
+def _add_forwarded(parts: list[bytes], exchange: Exchange) -> None:
+    head = exchange.head
+    host = head.host
+    parts.append(b"X-Forwarded-For: ")
     if exchange.is_peer_trusted:
         if head.forwarded_for:
-            chain = head.forwarded_for + b", " + peer
-        host = head.forwarded_host or head.host
-    return b"".join(
-        (
-            b"X-Forwarded-For: ",
-            chain,
-            b"\r\nX-Forwarded-Proto: ",
-            exchange.scheme,
-            b"\r\nX-Forwarded-Host: ",
-            host,
-            b"\r\nX-Request-Id: ",
-            exchange.request_id.encode("ascii"),
-            b"\r\n",
-        )
-    )
-
-
-def end_to_end_lines(exchange: Exchange) -> bytes:
-    """Host and the client's end-to-end fields as field lines; a stranger's claims are left out."""
-    head = exchange.head
-    fields = field_lines(head.headers)
-    if head.claims and exchange.is_peer_trusted:
-        fields += field_lines(head.claims)
-    return b"".join((b"Host: ", head.host, b"\r\n", fields))
+            parts.append(head.forwarded_for)
+            parts.append(b", ")
+        host = head.forwarded_host or host
+    parts.append(exchange.peer_ip.encode("ascii") or b"127.0.0.1")
+    parts.append(b"\r\nX-Forwarded-Proto: ")
+    parts.append(exchange.scheme)
+    parts.append(b"\r\nX-Forwarded-Host: ")
+    parts.append(host)
+    parts.append(b"\r\nX-Request-Id: ")
+    parts.append(exchange.request_id.encode("ascii"))
+    parts.append(b"\r\n")

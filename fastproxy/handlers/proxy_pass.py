@@ -5,12 +5,14 @@ answer, nothing of a body was sent, and the method is safe to repeat (RFC 9110 s
 """
 
 import time
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from fastproxy.errors import BackendClosed, BackendFault, BadResponse, FastproxyError
-from fastproxy.exchange import PENDING, Exchange, Piece, Stage
-from fastproxy.handlers.forwarded import end_to_end_lines, forwarded_lines
+from fastproxy.exchange import PENDING, Exchange, Stage
+from fastproxy.handlers.forwarded import request_lines
 from fastproxy.message import ResponseHead
+from fastproxy.sides import Piece
 from fastproxy.upstream.connection import UpstreamConnection
 from fastproxy.upstream.pool import Pool
 from fastproxy.wire.framing import LAST_CHUNK, frame_chunk
@@ -91,7 +93,7 @@ class Reply(Protocol):
         """The head."""
         ...
 
-    def write(self, pieces: list[Piece]) -> None:
+    def write(self, pieces: Sequence[Piece]) -> None:
         """Some of the body."""
         ...
 
@@ -119,7 +121,7 @@ class Reply(Protocol):
 def client_request(exchange: Exchange, *, websocket: bool = False) -> Outgoing:
     """The client's request as the backend gets it."""
     head = exchange.head
-    lines = end_to_end_lines(exchange) + forwarded_lines(exchange)
+    lines = request_lines(exchange)
     if head.expects_continue:
         lines += b"Expect: 100-continue\r\n"
     if websocket and head.upgrade.lower() == b"websocket":
@@ -239,9 +241,9 @@ class Forwarding:
         self._reply.backend_s += time.monotonic() - self._started_at
         self._reply.begin_tunnel(head)
 
-    def response_data(self, pieces: list[memoryview]) -> None:
+    def response_data(self, pieces: Sequence[Piece]) -> None:
         """See Receiver."""
-        self._reply.write([*pieces])
+        self._reply.write(pieces)
 
     def response_flush(self) -> None:
         """See Receiver."""

@@ -1,12 +1,14 @@
 """Send an upload's report and stream the answer to the client, who may be gone by now."""
 
 import asyncio
+from collections.abc import Sequence
 
 from fastproxy.claims import Signer
 from fastproxy.errors import FastproxyError
-from fastproxy.exchange import Exchange, Piece, Stage
+from fastproxy.exchange import Exchange, Stage
 from fastproxy.handlers.proxy_pass import Forwarding, Outgoing, Target
 from fastproxy.message import ResponseHead
+from fastproxy.sides import Piece
 from fastproxy.uploads.permission import Question
 from fastproxy.uploads.report import StoredUpload, report, report_lines
 
@@ -74,7 +76,7 @@ class ReportingCall:
         self.status = head.status
         self._exchange.respond(head)
 
-    def write(self, pieces: list[Piece]) -> None:
+    def write(self, pieces: Sequence[Piece]) -> None:
         """See Reply."""
         self._exchange.write(pieces)
 

@@ -6,15 +6,17 @@ worker's upload memory and, when that runs short, in its spill file; both budget
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from fastproxy.errors import FastproxyError, MemoryShort
-from fastproxy.exchange import Exchange, Piece, Stage
+from fastproxy.exchange import Exchange, Stage
 from fastproxy.handlers.proxy_pass import Forwarding, Target, client_request
 from fastproxy.memory.arena import Arena
 from fastproxy.memory.upload_buffer import UploadBuffer
 from fastproxy.message import ResponseHead
+from fastproxy.sides import Piece
 from fastproxy.storage.contract import StoreNeeds
 
 _ENDLESS: Final = 1 << 60
@@ -249,7 +251,7 @@ class BufferedAnswer:
         self._exchange.retries = self.retries
         self._exchange.respond(head)
 
-    def write(self, pieces: list[Piece]) -> None:
+    def write(self, pieces: Sequence[Piece]) -> None:
         """See Reply."""
         if self._buffer is None and self.gate.is_open:
             self._exchange.write(pieces)
@@ -259,7 +261,7 @@ class BufferedAnswer:
         except FastproxyError as fault:
             self.fail(fault)
 
-    def _queue(self, pieces: list[Piece]) -> None:
+    def _queue(self, pieces: Sequence[Piece]) -> None:
         if self._buffer is None:
             self._exchange.flush()
             self._buffer = self._arena.open(

@@ -24,6 +24,7 @@ from fastproxy.reactor import Reactor
 from fastproxy.upstream.connection import UpstreamConnection
 from fastproxy.upstream.origin import Origin, parse_origin
 from fastproxy.upstream.pool import Pool, PoolLimits
+from fastproxy.upstream.receiver import Piece
 from fastproxy.wire.serialize import field_lines, request_head, safe_fields
 
 MAX_ANSWER_BYTES: Final = 1 << 20
@@ -239,7 +240,7 @@ class _Exchange(Timed):
         if head.status >= 200 or head.status == 100:
             self._decide(is_wanted=head.status == 100)
 
-    def response_data(self, pieces: list[memoryview]) -> None:
+    def response_data(self, pieces: Sequence[Piece]) -> None:
         """See Receiver."""
         for piece in pieces:
             self._body += piece

@@ -18,6 +18,7 @@ cdef class UpstreamConnection(Timed):
     cpdef expect_answer_within(self, double timeout_s)
     cpdef rest(self)
     cpdef abort(self)
+    cdef _advance_all(self, data)
     cdef _advance(self, data)
     cdef _touch(self)
     cdef _read_head(self, data)

@@ -15,46 +15,21 @@ from fastproxy.deadlines import NEVER, Deadlines, Timed
 from fastproxy.errors import BackendClosed, BackendFault, BackendTimeout, BadBody, BadResponse
 from fastproxy.keepalive import watch_peer
 from fastproxy.message import ResponseHead
-from fastproxy.wire.framing import BodyDecoder, ChunkedDecoder, LengthDecoder, UntilCloseDecoder
+from fastproxy.upstream.receiver import Piece, Receiver
+from fastproxy.wire.framing import (
+    BodyDecoder,
+    Bytes,
+    ChunkedDecoder,
+    LengthDecoder,
+    UntilCloseDecoder,
+)
 from fastproxy.wire.head import END_OF_HEAD, ResponseHeadParser
 from fastproxy.wire.scratch import Scratch
 
 MAX_HEAD_BYTES: Final = 64 * 1024
+# Up to here an answer is copied once: slices of bytes cost half of what views of the scratch cost.
+_COPIED_BYTES: Final = 4096
 _NO_BODY: Final = frozenset({204, 304})
-
-Piece = bytes | memoryview
-
-
-class Receiver(Protocol):
-    """Who an exchange is for. Calls come in this order; `response_failed` may follow any."""
-
-    def response_head(self, head: ResponseHead) -> None:
-        """A head; interim ones (1xx) come first. 101 makes everything after it `response_data`."""
-        ...
-
-    def response_data(self, pieces: list[memoryview]) -> None:
-        """Payload. The views are good only during the call, unless a transport keeps them."""
-        ...
-
-    def response_flush(self) -> None:
-        """All of one read has been told: write now what was held back to be sent together."""
-        ...
-
-    def response_end(self) -> None:
-        """The response is complete. The connection has already been given back or closed."""
-        ...
-
-    def response_failed(self, fault: BackendFault) -> None:
-        """The exchange is over without a complete response."""
-        ...
-
-    def backend_blocked(self) -> None:
-        """The backend takes no more bytes now."""
-        ...
-
-    def backend_writable(self) -> None:
-        """The backend takes bytes again."""
-        ...
 
 
 class Home(Protocol):
@@ -132,12 +107,15 @@ class UpstreamConnection(Timed):
 
     def send(self, pieces: Sequence[Piece]) -> None:
         """Write pieces in one call to the kernel, as far as it takes them."""
-        if self._transport is None or self._transport.is_closing():
+        if self._transport is None or self.phase is _CLOSED:
             return
         if self._copies:
             self._transport.write(b"".join(pieces))
             return
-        self._transport.writelines(pieces)
+        if len(pieces) == 1:
+            self._transport.write(pieces[0])
+        else:
+            self._transport.writelines(pieces)
         if self.is_blocked:
             self._scratch.renew()
 
@@ -203,11 +181,13 @@ class UpstreamConnection(Timed):
 
     def buffer_updated(self, nbytes: int) -> None:
         """See asyncio."""
-        data = self._scratch.view[:nbytes]
         receiver = self._receiver
+        data = self._scratch.view[:nbytes]
         try:
-            while len(data) and self.phase is not _CLOSED:
-                data = self._advance(data)
+            if self.phase is _HEAD and nbytes <= _COPIED_BYTES:
+                self._advance_all(bytes(data))
+            else:
+                self._advance_all(data)
         except (BadResponse, BadBody) as error:
             fault = error if isinstance(error, BadResponse) else BadResponse(error.detail)
             self._fail(fault)
@@ -277,7 +257,11 @@ class UpstreamConnection(Timed):
 
     # -- reading a response --------------------------------------------------------------------
 
-    def _advance(self, data: memoryview) -> memoryview:
+    def _advance_all(self, data: Bytes) -> None:
+        while len(data) and self.phase is not _CLOSED:
+            data = self._advance(data)
+
+    def _advance(self, data: Bytes) -> Bytes:
         """Deal with the front of `data`; what is left of it."""
         if self.phase is _HEAD:
             return self._read_head(data)
@@ -297,10 +281,12 @@ class UpstreamConnection(Timed):
     def _touch(self) -> None:
         self.deadline = self._deadlines.now + self._body_timeout_s
 
-    def _read_head(self, data: memoryview) -> memoryview:
+    def _read_head(self, data: Bytes) -> Bytes:
         self.has_answered = True
         before = len(self._partial_head)
-        raw = self._partial_head + bytes(data[:MAX_HEAD_BYTES])
+        raw = bytes(data[:MAX_HEAD_BYTES])
+        if before:
+            raw = self._partial_head + raw
         end = raw.find(END_OF_HEAD, max(0, before - 3))
         if end < 0:
             if len(raw) >= MAX_HEAD_BYTES:

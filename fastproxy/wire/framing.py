@@ -7,7 +7,7 @@ as views of what went in. Trailers are read, bounded and dropped; chunk extensio
 import re
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from fastproxy.errors import BadBody
 
@@ -16,12 +16,16 @@ _MAX_SIZE_LINE = 272  # 15 digits and 256 bytes of extension
 _MAX_TRAILERS = 8192
 
 
+# Views of what was read, or, when it is little, the bytes themselves.
+Bytes = TypeVar("Bytes", bytes, memoryview)
+
+
 class BodyDecoder(Protocol):
     """One body's framing."""
 
     is_done: bool
 
-    def decode(self, data: memoryview) -> tuple[list[memoryview], int]:
+    def decode(self, data: Bytes) -> tuple[list[Bytes], int]:
         """Payload views and the number of bytes of `data` that belong to this body.
 
         Raises BadBody. Bytes past the body's end are not taken.
@@ -50,7 +54,7 @@ class LengthDecoder:
         self.remaining = length
         self.is_done = length == 0
 
-    def decode(self, data: memoryview) -> tuple[list[memoryview], int]:
+    def decode(self, data: Bytes) -> tuple[list[Bytes], int]:
         """See BodyDecoder."""
         size = len(data)
         if size >= self.remaining:
@@ -82,7 +86,7 @@ class UntilCloseDecoder:
     def __init__(self) -> None:
         self.is_done = False
 
-    def decode(self, data: memoryview) -> tuple[list[memoryview], int]:
+    def decode(self, data: Bytes) -> tuple[list[Bytes], int]:
         """See BodyDecoder."""
         return [data], len(data)
 
@@ -122,9 +126,9 @@ class ChunkedDecoder:
         self._trailer_bytes = 0
         self.is_done = False
 
-    def decode(self, data: memoryview) -> tuple[list[memoryview], int]:
+    def decode(self, data: Bytes) -> tuple[list[Bytes], int]:
         """See BodyDecoder."""
-        pieces: list[memoryview] = []
+        pieces: list[Bytes] = []
         at, end = 0, len(data)
         while at < end and not self.is_done:
             if self._state is _DATA:
@@ -152,7 +156,7 @@ class ChunkedDecoder:
         """See BodyDecoder."""
         return self.is_done
 
-    def _read_line(self, data: memoryview, at: int) -> int:
+    def _read_line(self, data: Bytes, at: int) -> int:
         """Read on in a line; the position behind what was read."""
         limit = self._line_limit()
         window = bytes(data[at : at + limit + 2])

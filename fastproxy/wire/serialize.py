@@ -37,11 +37,19 @@ def safe_fields(headers: Headers) -> Headers:
     return headers
 
 
+def add_fields(parts: list[bytes], headers: Headers) -> None:
+    """Append the lines of a field section to what will be joined."""
+    for name, value in headers:
+        parts.append(name)
+        parts.append(b": ")
+        parts.append(value)
+        parts.append(b"\r\n")
+
+
 def field_lines(headers: Headers) -> bytes:
     """The lines of a field section, without the empty line that ends it."""
     parts: list[bytes] = []
-    for name, value in headers:
-        parts += (name, b": ", value, b"\r\n")
+    add_fields(parts, headers)
     return b"".join(parts)
 
 
@@ -55,8 +63,11 @@ def status_line(status: int, reason: bytes = b"") -> bytes:
 
 def response_head(head: ResponseHead, framing: bytes) -> bytes:
     """A whole response head; `framing` holds the lines of this hop (length, coding, connection)."""
-    lines = field_lines(head.headers)
-    return b"".join((status_line(head.status, head.reason), lines, framing, b"\r\n"))
+    parts = [status_line(head.status, head.reason)]
+    add_fields(parts, head.headers)
+    parts.append(framing)
+    parts.append(b"\r\n")
+    return b"".join(parts)
 
 
 def request_head(method: bytes, target: bytes, lines: bytes) -> bytes:

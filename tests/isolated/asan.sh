@@ -13,7 +13,7 @@ trap 'rm -rf "$copy"' EXIT
 cp "$root/setup.py" "$root/pyproject.toml" "$root/LICENSE" "$copy"
 tar -C "$root" --exclude='*.so' --exclude=__pycache__ -cf - fastproxy | tar -C "$copy" -xf -
 mkdir "$copy/tests"
-cp -r "$root/tests/__init__.py" "$root/tests/chunker" "$root/tests/wire" "$root/tests/isolated" \
+cp -r "$root/tests/__init__.py" "$root/tests/conftest.py" "$root/tests/chunker" "$root/tests/wire" "$root/tests/isolated" \
     "$copy/tests"
 touch "$copy/README.md"
 
