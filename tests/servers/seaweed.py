@@ -119,7 +119,8 @@ def _start(directory: Path) -> Seaweed:
                 _weed(), f"-logdir={directory}", "mini", f"-dir={directory / 'data'}",
                 "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-webdav=false", "-admin.ui=false",
                 f"-s3.config={identities}", "-s3.port.iceberg=0", "-s3.port.lance=0",
-                "-s3.autoCreateBucket=false", f"-s3.domainName={DOMAIN}",
+                # Every bucket takes volumes of its own; left alone it counts them by the free disk.
+                "-volume.max=10000", "-s3.autoCreateBucket=false", f"-s3.domainName={DOMAIN}",
                 f"-s3.localSocket={directory / 's3.sock'}",
                 f"-filer.localSocket={directory / 'filer.sock'}", "-master.telemetry=false",
                 *(f"-{name}={port}" for name, port in ports.items()),
