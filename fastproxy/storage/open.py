@@ -29,13 +29,10 @@ def open_store(
 
     Blocking for a local one (sweeps). Raises StorageFault, OwnFault.
     """
-    inner: Store
     if isinstance(config, schema.LocalStore):
-        inner = LocalStore(config.path, config.fsync)
-    else:
-        policy = RetryPolicy(attempts=config.attempts, timeout_s=config.timeout, on_retry=on_retry)
-        inner = S3Store(config, call, policy)
-    return TrackedStore(name, inner, undoing)
+        return TrackedStore(name, LocalStore(config.path, config.fsync), undoing)
+    policy = RetryPolicy(attempts=config.attempts, timeout_s=config.timeout, on_retry=on_retry)
+    return TrackedStore(name, S3Store(config, call, policy), undoing, policy=policy)
 
 
 def open_presigned(

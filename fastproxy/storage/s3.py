@@ -59,16 +59,14 @@ class S3Store:
     async def begin(
         self, key: str, *, content_type: str = "", size: int | None = None, write_id: str = ""
     ) -> "S3Upload":
-        """CreateMultipartUpload."""
+        """CreateMultipartUpload, once: when its answer is lost there may be an upload to abort."""
         params = object_params(content_type, write_id)
         if algorithm := AMZ_NAMES.get(self._config.checksum):
             params["ChecksumAlgorithm"] = algorithm
         bucket = self._bucket
         self._beginning.append(key)
         try:
-            upload_id = await persist(
-                lambda: bucket.control.create(bucket.name(key), params), bucket.policy
-            )
+            upload_id = await bucket.control.create(bucket.name(key), params)
         finally:
             self._beginning.remove(key)
         self._live.add(upload_id)
@@ -94,14 +92,18 @@ class S3Store:
 
         Nor are those that this process knows. One whose id is on its way to us is not known yet.
         """
-        bucket = self._bucket
-        if left.key in self._beginning:
-            raise StoreUnavailable(f"{left.key}: another upload is beginning")
-        name = bucket.name(left.key)
-        for pending in await persist(lambda: bucket.control.pending(name), bucket.policy):
+        bucket, name = self._bucket, self._bucket.name(left.key)
+        self._require_none_beginning(left.key)
+        found = await persist(lambda: bucket.control.pending(name), bucket.policy)
+        self._require_none_beginning(left.key)
+        for pending in found:
             is_near = -CLOCK_SKEW_S <= pending.since - left.since <= INTENT_WINDOW_S
             if is_near and pending.upload_id not in self._live:
                 await bucket.abort(left.key, pending.upload_id)
+
+    def _require_none_beginning(self, key: str) -> None:
+        if key in self._beginning:
+            raise StoreUnavailable(f"{key}: another upload is beginning")
 
 
 class S3Upload:

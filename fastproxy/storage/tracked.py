@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 
 from fastproxy.errors import StoreUnavailable
+from fastproxy.storage.backoff import RetryPolicy, persist
 from fastproxy.storage.contract import (
     REMOVABLE,
     Leftover,
@@ -17,6 +18,8 @@ from fastproxy.storage.contract import (
     StoreNeeds,
 )
 from fastproxy.storage.undoing import Undoing
+
+ONCE = RetryPolicy(attempts=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +35,23 @@ class TrackedStore:
     """`inner` with every write in a journal from before its first effect until it is settled.
 
     What `put` or `complete` gave is settled by `drop`, or by `report` and then `keep` or `drop`.
+    `policy`: how often `begin` is tried.
     """
 
     def __init__(
-        self, name: str, inner: Store, undoing: Undoing, urls: UndoUrls = UndoUrls()
+        self,
+        name: str,
+        inner: Store,
+        undoing: Undoing,
+        urls: UndoUrls = UndoUrls(),
+        policy: RetryPolicy = ONCE,
     ) -> None:
         self._name = name
         self._inner = inner
         self._undoing = undoing
         self._journal = undoing.journal
         self._urls = urls
+        self._policy = policy
         self._stored: dict[str, int] = {}  # by write id: unsettled entries
 
     @property
@@ -70,8 +80,18 @@ class TrackedStore:
     async def begin(
         self, key: str, *, content_type: str = "", size: int | None = None, write_id: str = ""
     ) -> "TrackedUpload":
-        """Start a multipart upload; one whose id never reached us is looked for and aborted."""
+        """Start a multipart upload; one whose id never reached us is looked for and aborted.
+
+        Also when the next attempt succeeds: each has an entry of its own.
+        """
         write_id = write_id or secrets.token_hex(8)
+        return await persist(
+            lambda: self._begin_once(key, content_type, size, write_id), self._policy
+        )
+
+    async def _begin_once(
+        self, key: str, content_type: str, size: int | None, write_id: str
+    ) -> "TrackedUpload":
         entry = self._begin(key, Stage.INTENT, write_id)
         upload = None
         try:

@@ -284,6 +284,7 @@ MENDED = {
         b"<CompleteMultipartUpload", Act.ANSWER, answer=refusal(200, "InternalError")
     ),
     "the answer to complete is lost": Fault(b"<CompleteMultipartUpload", Act.LOSE),
+    "the answer to create is lost": Fault(CREATE, Act.LOSE),
     "create meets 503": Fault(CREATE, Act.ANSWER, answer=refusal(503, "SlowDown")),
 }
 

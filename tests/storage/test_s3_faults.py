@@ -47,9 +47,8 @@ def check(tmp_path: Path) -> Callable[..., None]:
                     secret_key_file=str(keys),
                     **more,
                 )
-                store = TrackedStore(
-                    "s", S3Store(config, call, policy), Undoing(Journal(), settle_s=0)
-                )
+                undoing = Undoing(Journal(), settle_s=0)
+                store = TrackedStore("s", S3Store(config, call, policy), undoing, policy=policy)
                 try:
                     await body(fake, store)
                 finally:
