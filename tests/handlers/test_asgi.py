@@ -15,6 +15,7 @@ import starlette.routing
 from fastproxy.config.schema import AsgiRoute
 from fastproxy.handlers.asgi import AsgiApplication
 from fastproxy.handlers.lifespan import StartupFailed
+from fastproxy.wire.scratch import LARGE_BYTES
 from tests.handlers.served import DEADLINE_S, Client, ask, served
 
 MIB = 1 << 20
@@ -161,7 +162,7 @@ async def counting(scope, receive, send):
     while last is None or last.get("more_body"):
         last = await receive()
         assert last["type"] == "http.request"
-        assert len(last["body"]) <= 128 * 1024
+        assert len(last["body"]) <= LARGE_BYTES
         size += len(last["body"])
     await send(START)
     await send({"type": "http.response.body", "body": b"%d" % size})
