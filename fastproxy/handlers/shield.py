@@ -123,6 +123,7 @@ class Shield:
             self._stop()
             exchange.fail(fault)
         finally:
+            self._task = None  # cancelled, it would keep this frame, and so its views of the part
             buffer.close()
 
     def _has_memory(self) -> None:
@@ -296,6 +297,7 @@ class BufferedAnswer:
             exchange.fail(fault)
             return
         finally:
+            self._task = None  # as in Shield._send_buffered
             buffer.close()
             self._buffer = None
         if self._is_ended:
@@ -346,5 +348,7 @@ class BufferedAnswer:
         """Nobody wants the rest."""
         if self._task is not None:
             self._task.cancel()
+        if self._buffer is not None:
+            self._buffer.close()  # a task that is cancelled before its first step cleans nothing up
         if self.source is not None:
             self.source.cancel()

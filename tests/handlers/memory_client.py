@@ -15,9 +15,11 @@ class MemoryClient:
         self.is_cut = False
         self.kept = None
         self.reports = []
+        self.on_write = lambda: None
 
     def write(self, pieces):
         self.written += b"".join(pieces)
+        self.on_write()
 
     def want_body(self):
         self.reads_body = not self.is_body_complete

@@ -1,0 +1,112 @@
+"""What a shielded request that ends early still holds: nothing, and at once."""
+
+import asyncio
+import contextlib
+import gc
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+
+import pytest
+import uvloop
+
+from fastproxy.config.schema import Memory, Size
+from fastproxy.deadlines import Deadlines
+from fastproxy.errors import ClientGone
+from fastproxy.handlers.proxy_pass import Target
+from fastproxy.handlers.shield import Shield, ShieldSettings
+from fastproxy.memory.arena import Arena
+from fastproxy.message import ResponseHead
+from fastproxy.reactor import Reactor
+from fastproxy.upstream.origin import parse_origin
+from fastproxy.upstream.pool import Pool, PoolLimits
+from fastproxy.wire.scratch import Scratch
+from tests.handlers.memory_client import MemoryClient, exchange_of
+from tests.support.waiting import until
+
+MIB = 1 << 20
+
+
+@contextlib.contextmanager
+def no_collections() -> Iterator[None]:
+    """A worker whose uploads all wait allocates nothing, so nothing is collected either."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+class Shielded:
+    """A shielded request in this process, before a backend that accepts and reads nothing."""
+
+    def __init__(self, deaf: socket.socket, settings: ShieldSettings) -> None:
+        address = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        loop = asyncio.get_running_loop()
+        reactor = Reactor(loop, Scratch(), Deadlines(loop))
+        self.client = MemoryClient()
+        self.arena = Arena(Memory(budget=Size(16 * MIB), spill_budget=Size(0)))
+        self.pool = Pool(parse_origin(address), PoolLimits(), reactor)
+        target = Target("b", self.pool, 60, 60)
+        exchange = exchange_of(self.client, method=b"PUT", length=8 * MIB)
+        self.shield = Shield(exchange, target, self.arena, settings)
+
+    async def leave(self) -> None:
+        """The client leaves; all memory is back, although nothing is collected."""
+        assert self.arena.stats.slabs_used
+        with no_collections():
+            self.shield.client_failed(ClientGone("reset"))
+            await until(lambda: not self.arena.stats.slabs_used, within=3)
+        self.pool.close()
+        await self.arena.close()
+
+
+def run(main: Callable[[socket.socket], Awaitable[None]]) -> None:
+    async def bounded(deaf: socket.socket) -> None:
+        deaf.setblocking(False)
+        async with asyncio.timeout(20):
+            await main(deaf)
+
+    with (
+        socket.create_server(("127.0.0.1", 0)) as deaf,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        runner.run(bounded(deaf))
+
+
+def test_a_request_whose_client_left_gives_its_memory_back_at_once() -> None:
+    async def main(deaf: socket.socket) -> None:
+        shielded = Shielded(deaf, ShieldSettings(request=True, response=False))
+        shield = shielded.shield
+        shield.start()
+        shield.body_data([memoryview(bytes(8 * MIB))])
+        shield.body_end()
+        loop = asyncio.get_running_loop()
+        peer, _ = await loop.sock_accept(deaf)
+        with peer:
+            while b"\0" not in await loop.sock_recv(peer, MIB):
+                pass
+            await until(lambda: not shield._gate.is_open)
+            await shielded.leave()
+
+    run(main)
+
+
+@pytest.mark.parametrize("is_being_sent", [False, True])
+def test_an_answer_whose_client_left_gives_its_memory_back_at_once(is_being_sent: bool) -> None:
+    async def main(deaf: socket.socket) -> None:
+        shielded = Shielded(deaf, ShieldSettings(request=False, response=True))
+        shield, client = shielded.shield, shielded.client
+        answer = shield._answer
+        assert answer is not None
+        answer.respond(ResponseHead(200, b"OK", []))
+        shield.client_blocked()
+        answer.write([bytes(4 * MIB)])
+        if is_being_sent:
+            client.written = b""
+            client.on_write = shield.client_blocked
+            shield.client_writable()
+            await until(lambda: client.written)
+        await shielded.leave()
+
+    run(main)
