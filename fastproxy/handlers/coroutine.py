@@ -198,6 +198,9 @@ class Dialogue:
         """
         self._put(data)
         self.exchange.flush()
+        # A handler that never waits for anything else must not keep the loop: the others have their
+        # turn, and it is told that a client is gone.
+        await asyncio.sleep(0)
         if not self._is_writable.is_set():
             await self._is_writable.wait()
         if self._fault is not None:

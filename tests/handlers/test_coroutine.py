@@ -383,6 +383,22 @@ def test_work_after_the_answer_goes_on_although_the_client_leaves():
     asyncio.run(play())
 
 
+def test_a_handler_that_only_writes_lets_others_have_their_turn_and_hears_of_a_client_that_left():
+    async def endless(dialogue):
+        dialogue.respond(head())
+        for _ in range(100):
+            await dialogue.write(b"x")
+        raise AssertionError("nobody told it")
+
+    async def play():
+        scene = Scene(endless)
+        asyncio.get_running_loop().call_soon(scene.leave, ClientGone("reset"))
+        await scene.ended()
+        assert isinstance(scene.exchange.fault, ClientGone)
+
+    asyncio.run(play())
+
+
 # -- tasks ---------------------------------------------------------------------------------------
 
 
