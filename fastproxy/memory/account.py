@@ -27,6 +27,7 @@ class Account:
     age: int
     opened_at: float
     claim: int = 0
+    is_endless: bool = False  # its only part is complete when the body is, however long that is
     may_end: bool = False  # its task hears of it through `next_part`
     grew_at: float = 0.0  # when bytes came last, or when it was told to go on
     standing: Standing = Standing.READING

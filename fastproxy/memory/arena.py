@@ -136,7 +136,9 @@ class Arena:
         """
         now = self._loop.time()
         account = Account(next(self._ages), now, grew_at=now, may_end=most is not None)
-        if most is not None and _is_rigid(needs):
+        if most is None:
+            account.is_endless = needs.max_parts == 1
+        elif _is_rigid(needs):
             account.claim = self._claim(part_sizes(1), most)
         if not self._policy.may_open(self._pool.free_count, self._spill.is_full):
             raise MemoryShort(f"{self._policy.queued} uploads wait for memory")

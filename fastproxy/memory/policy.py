@@ -140,6 +140,8 @@ class Policy:
             self._order.advance()
         if account is self._owner:
             self._owned += 1
+            if account.is_endless and self._owned >= self.reserve:
+                self._disown()  # the reserve did not complete it: spill it like others
         self.grew(account)
 
     def grew(self, account: Account) -> None:
