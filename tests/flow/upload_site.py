@@ -2,6 +2,7 @@
 
 import base64
 import http.client
+import io
 import json
 import os
 import random
@@ -16,6 +17,7 @@ import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Self
 
 from fastproxy.storage.journal import Entry, fold
@@ -218,12 +220,20 @@ class Response:
         return told
 
 
+class _Answers(io.BufferedReader):
+    """What comes on a connection; a response that ends does not take the next one's bytes along."""
+
+    def close(self) -> None:
+        """The connection is closed by its owner."""
+
+
 class Client:
     """A connection driven byte by byte."""
 
     def __init__(self, port: int) -> None:
         self.sock = socket.create_connection(("127.0.0.1", port), timeout=60)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._answers = _Answers(socket.SocketIO(self.sock, "r"))
 
     def __enter__(self) -> Self:
         return self
@@ -254,7 +264,8 @@ class Client:
 
     def response(self, timeout: float = 60) -> Response:
         self.sock.settimeout(timeout)
-        response = http.client.HTTPResponse(self.sock)
+        source: Any = SimpleNamespace(makefile=lambda mode: self._answers)
+        response = http.client.HTTPResponse(source)
         response.begin()
         return Response(response)
 
