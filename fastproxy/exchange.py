@@ -163,6 +163,9 @@ class Exchange:
         if self.stage is not OVER:
             self._client.pause_body()
 
+    def drop_body(self) -> None:
+        """The handler takes no more of it; what that means, the end of the response says."""
+
     # -- response ------------------------------------------------------------------------------
 
     def interim(self, head: ResponseHead) -> None:

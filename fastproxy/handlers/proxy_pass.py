@@ -73,6 +73,10 @@ class BodySource(Protocol):
         """Deliver nothing until it is wanted again."""
         ...
 
+    def drop_body(self) -> None:
+        """Nobody takes any more of it: the answer is complete, or there will be none."""
+        ...
+
 
 class Reply(Protocol):
     """Where the answer goes: the exchange, or a buffer before it."""
@@ -184,6 +188,7 @@ class Forwarding:
     def connect_failed(self, fault: BackendFault) -> None:
         """See Taker."""
         self._is_over = True
+        self._source.drop_body()
         self._reply.fail(fault)
 
     # -- the request body ----------------------------------------------------------------------
@@ -257,6 +262,7 @@ class Forwarding:
             return
         self._is_over = True
         self._connection = None
+        self._source.drop_body()
         self._reply.end()
 
     def _one_tunnel_end(self) -> None:
@@ -278,6 +284,7 @@ class Forwarding:
             self.start()
             return
         self._is_over = True
+        self._source.drop_body()
         self._reply.fail(fault)
 
     def _may_repeat(self, connection: UpstreamConnection, fault: BackendFault) -> bool:

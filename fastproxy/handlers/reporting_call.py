@@ -59,6 +59,9 @@ class ReportingCall:
     def pause_body(self) -> None:
         """See BodySource."""
 
+    def drop_body(self) -> None:
+        """See BodySource."""
+
     # -- Reply ---------------------------------------------------------------------------------
 
     @property

@@ -157,6 +157,11 @@ class Shield:
         """See BodySource."""
         self._gate.shut()
 
+    def drop_body(self) -> None:
+        """See BodySource. Else it would wait at the gate for ever, with all its memory."""
+        if self._task is not None:
+            self._task.cancel()
+
     # -- Sink ----------------------------------------------------------------------------------
 
     def body_data(self, pieces: list[memoryview]) -> None:

@@ -57,6 +57,9 @@ class Shielded:
         with no_collections():
             self.shield.client_failed(ClientGone("reset"))
             await until(lambda: not self.arena.stats.slabs_used, within=3)
+        await self.close()
+
+    async def close(self) -> None:
         self.pool.close()
         await self.arena.close()
 
@@ -108,5 +111,59 @@ def test_an_answer_whose_client_left_gives_its_memory_back_at_once(is_being_sent
             shield.client_writable()
             await until(lambda: client.written)
         await shielded.leave()
+
+    run(main)
+
+
+def test_an_empty_body_is_forwarded_and_leaves_nothing_behind() -> None:
+    async def main(deaf: socket.socket) -> None:
+        shielded = Shielded(deaf, ShieldSettings(request=True, response=False))
+        shielded.shield.start()
+        shielded.shield.body_end()
+        loop = asyncio.get_running_loop()
+        peer, _ = await loop.sock_accept(deaf)
+        with peer:
+            assert await loop.sock_recv(peer, MIB)
+            peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            await until(lambda: shielded.client.status == 200)
+            await until(lambda: not shielded.arena.stats.uploads, within=3)
+        await shielded.close()
+
+    run(main)
+
+
+@pytest.mark.parametrize("is_answered", [False, True])
+def test_a_backend_that_takes_no_whole_body_costs_no_memory(is_answered: bool) -> None:
+    async def main(deaf: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        shielded = Shielded(deaf, ShieldSettings(request=True, response=False))
+        shield = shielded.shield
+        shield.start()
+        shield.body_data([memoryview(bytes(8 * MIB))])
+        shield.body_end()
+        peer, _ = await loop.sock_accept(deaf)
+        with peer:
+            while b"\0" not in await loop.sock_recv(peer, MIB):
+                pass
+            await until(lambda: not shield._gate.is_open)
+            if is_answered:
+                peer.sendall(b"HTTP/1.1 413 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await until(lambda: shielded.client.status == (413 if is_answered else 502))
+        await until(lambda: not shielded.arena.stats.uploads, within=3)
+        await shielded.close()
+
+    run(main)
+
+
+def test_a_backend_that_is_not_there_costs_no_memory() -> None:
+    async def main(deaf: socket.socket) -> None:
+        shielded = Shielded(deaf, ShieldSettings(request=True, response=False))
+        shielded.shield.start()
+        shielded.shield.body_data([memoryview(bytes(8 * MIB))])
+        deaf.close()
+        shielded.shield.body_end()
+        await until(lambda: shielded.client.status == 502)
+        await until(lambda: not shielded.arena.stats.uploads, within=3)
+        await shielded.close()
 
     run(main)
