@@ -230,11 +230,7 @@ cdef _sort_request_fields(RequestHead head, list headers):
                 raise AmbiguousFraming("Transfer-Encoding")
             head.is_chunked = True
         elif kind == CONNECTION:
-            nominated += connection_tokens(value)
-            if b"close" in nominated:
-                head.keep_alive = False
-            elif b"keep-alive" in nominated:
-                head.keep_alive = True
+            head.keep_alive = _persists(head.keep_alive, value, nominated)
         elif kind == CLAIM:
             head.claims.append(field)
         elif kind != DROPPED:
@@ -271,8 +267,16 @@ cdef _take_own_field(RequestHead head, int kind, bytes value):
         head.request_id = value
 
 
+cdef bint _persists(bint keep_alive, bytes value, list nominated) except -1:
+    """Whether a connection stays after one more Connection field; its options join `nominated`."""
+    nominated += connection_tokens(value)
+    return b"close" not in nominated and (keep_alive or b"keep-alive" in nominated)
+
+
 cdef list _without(list headers, list nominated):
     """`headers` without those that a Connection field names."""
+    if nominated == [b"keep-alive"]:  # the usual one, and never among them
+        return headers
     drop = set(nominated) - _NOT_NOMINABLE
     return [field for field in headers if field[0].lower() not in drop]
 
@@ -374,11 +378,7 @@ cdef _sort_response_fields(ResponseHead head, list headers):
                 raise BadResponse("Content-Length")
             head.content_length = length
         elif kind == CONNECTION:
-            nominated += connection_tokens(value)
-            if b"close" in nominated:
-                head.keep_alive = False
-            elif b"keep-alive" in nominated:
-                head.keep_alive = True
+            head.keep_alive = _persists(head.keep_alive, value, nominated)
         elif kind == DATE:
             plain.append(field)
             head.is_dated = True
@@ -394,7 +394,7 @@ cdef _sort_response_fields(ResponseHead head, list headers):
         elif kind == KEEP_ALIVE:
             timeout = _KEEP_ALIVE_TIMEOUT(value)
             head.keep_alive_timeout_s = float(timeout[1]) if timeout else None
-    if nominated and nominated != [b"keep-alive"]:
+    if nominated:
         head.headers = _without(plain, nominated)
     if head.is_chunked and head.content_length is not None:
         raise BadResponse("Transfer-Encoding with Content-Length")
