@@ -24,6 +24,7 @@ from fastproxy.storage.journal import Entry, fold
 from tests.service.running import children, is_alive
 from tests.support.child import REPOSITORY, mortal
 from tests.support.monolith import Monolith
+from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
 SECRET = b"a shared secret of 32 bytes long"
@@ -42,8 +43,8 @@ class Site:
     def __init__(self, home: Path, backend: Monolith, **tables: Any) -> None:
         home.mkdir(parents=True, exist_ok=True)
         self.home = home
-        self.port = _free_port()
-        self.admin = _free_port()
+        self.port = free_port()
+        self.admin = free_port()
         self.access_log = home / "access.log"
         self.error_log = home / "error.log"
         self.local = home / "objects"
@@ -366,12 +367,6 @@ def _values(table: Mapping[str, Any]) -> Iterator[str]:
 def _directory(path: Path) -> str:
     path.mkdir(parents=True, exist_ok=True)
     return str(path)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
 
 
 SECRETS = re.compile(r"eyJ[\w-]+\.|X-Amz-Signature=(?!\[)\w|X-Amz-Credential=(?!\[)\w|s3cr3t")

@@ -3,9 +3,7 @@
 import contextlib
 import json
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +13,7 @@ from typing import Any
 
 from tests.support.child import REPOSITORY, mortal
 from tests.support.client import Client, Reply
+from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
 # What a program that survived its own bug still says.
@@ -29,21 +28,13 @@ _SIGNS_OF_BUGS = (
 )
 
 
-def _free_port() -> int:
-    while True:
-        port = random.randrange(10_000, 32_000)  # below those that clients are given meanwhile
-        with socket.socket() as sock, contextlib.suppress(OSError):
-            sock.bind(("127.0.0.1", port))
-            return port
-
-
 class Proxy:
     """A running fastproxy with one worker. `port` and `unix_path` lead to the same routes."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.port = _free_port()
-        self.admin_port = _free_port()
+        self.port = free_port()
+        self.admin_port = free_port()
         self.unix_path = str(home / "front.sock")
         self.config_path = home / "fastproxy.toml"
         self.access_log = home / "access.log"
