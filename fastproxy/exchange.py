@@ -12,9 +12,9 @@ from typing import Final, Protocol
 
 from fastproxy.errors import BodyTooLarge, FastproxyError
 from fastproxy.message import Headers, RequestHead, ResponseHead
-from fastproxy.sides import ClientSide, DirectSink, Piece, Sink
+from fastproxy.sides import ClientSide, DirectSink, Sink
 from fastproxy.wire.date import date_field
-from fastproxy.wire.framing import LAST_CHUNK, frame_chunk
+from fastproxy.wire.framing import LAST_CHUNK, Piece, frame_chunk
 from fastproxy.wire.serialize import field_lines, response_head, status_line
 
 # Up to here copying a body behind its head costs less than telling the kernel of two buffers.

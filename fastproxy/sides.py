@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from fastproxy.errors import FastproxyError
-
-Piece = bytes | memoryview
+from fastproxy.wire.framing import Piece
 
 
 class Sink(Protocol):

@@ -22,7 +22,7 @@ ALLOWED = {
     "__init__": set(),
     "errors": set(),
     "message": set(),
-    "sides": {"errors"},
+    "sides": {"errors", "wire"},
     "deadlines": set(),
     "keepalive": set(),
     "_chunker": set(),

@@ -24,8 +24,14 @@ from fastproxy.front.heads import skip_blank_lines, split_head
 from fastproxy.front.life import BODY, HEAD, LINGER, TUNNEL, WAIT, ConnectionLife
 from fastproxy.front.link import Link
 from fastproxy.message import RequestHead
-from fastproxy.sides import DirectSink, Piece
-from fastproxy.wire.framing import BodyDecoder, ChunkedDecoder, LengthDecoder, UntilCloseDecoder
+from fastproxy.sides import DirectSink
+from fastproxy.wire.framing import (
+    BodyDecoder,
+    ChunkedDecoder,
+    LengthDecoder,
+    Piece,
+    UntilCloseDecoder,
+)
 
 # A paused upload holds at most what one read brings; without room for a read, this little.
 _STASH_BYTES: Final = 256

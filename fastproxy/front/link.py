@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from fastproxy.front.probe import PeerState, peer_state
+from fastproxy.wire.framing import Piece
 from fastproxy.wire.scratch import Scratch
-
-Piece = bytes | memoryview
 
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 

@@ -12,10 +12,9 @@ from fastproxy.errors import BackendClosed, BackendFault, BadResponse, Fastproxy
 from fastproxy.exchange import PENDING, Exchange, Stage
 from fastproxy.handlers.forwarded import request_lines
 from fastproxy.message import ResponseHead
-from fastproxy.sides import Piece
 from fastproxy.upstream.connection import UpstreamConnection
 from fastproxy.upstream.pool import Pool
-from fastproxy.wire.framing import LAST_CHUNK, frame_chunk
+from fastproxy.wire.framing import LAST_CHUNK, Piece, frame_chunk
 from fastproxy.wire.serialize import request_head
 
 _IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})

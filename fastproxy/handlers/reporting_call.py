@@ -8,9 +8,9 @@ from fastproxy.errors import FastproxyError
 from fastproxy.exchange import Exchange, Stage
 from fastproxy.handlers.proxy_pass import Forwarding, Outgoing, Target
 from fastproxy.message import ResponseHead
-from fastproxy.sides import Piece
 from fastproxy.uploads.permission import Question
 from fastproxy.uploads.report import StoredUpload, report, report_lines
+from fastproxy.wire.framing import Piece
 
 
 class ReportingCall:

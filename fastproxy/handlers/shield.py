@@ -16,8 +16,8 @@ from fastproxy.handlers.proxy_pass import Forwarding, Target, client_request
 from fastproxy.memory.arena import Arena
 from fastproxy.memory.upload_buffer import UploadBuffer
 from fastproxy.message import ResponseHead
-from fastproxy.sides import Piece
 from fastproxy.storage.contract import StoreNeeds
+from fastproxy.wire.framing import Piece
 
 _ENDLESS: Final = 1 << 60
 # One part, which the memory's policy may spill but not cut: a request leaves when all of it is in,

@@ -24,7 +24,7 @@ from fastproxy.reactor import Reactor
 from fastproxy.upstream.connection import UpstreamConnection
 from fastproxy.upstream.origin import Origin, parse_origin
 from fastproxy.upstream.pool import Pool, PoolLimits
-from fastproxy.upstream.receiver import Piece
+from fastproxy.wire.framing import Piece
 from fastproxy.wire.serialize import field_lines, request_head, safe_fields
 
 MAX_ANSWER_BYTES: Final = 1 << 20

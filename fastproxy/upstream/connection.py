@@ -15,12 +15,13 @@ from fastproxy.deadlines import NEVER, Deadlines, Timed
 from fastproxy.errors import BackendClosed, BackendFault, BackendTimeout, BadBody, BadResponse
 from fastproxy.keepalive import watch_peer
 from fastproxy.message import ResponseHead
-from fastproxy.upstream.receiver import Piece, Receiver
+from fastproxy.upstream.receiver import Receiver
 from fastproxy.wire.framing import (
     BodyDecoder,
     Bytes,
     ChunkedDecoder,
     LengthDecoder,
+    Piece,
     UntilCloseDecoder,
 )
 from fastproxy.wire.head import END_OF_HEAD, ResponseHeadParser

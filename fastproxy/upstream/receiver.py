@@ -5,8 +5,7 @@ from typing import Protocol
 
 from fastproxy.errors import BackendFault
 from fastproxy.message import ResponseHead
-
-Piece = bytes | memoryview
+from fastproxy.wire.framing import Piece
 
 
 class Receiver(Protocol):

@@ -16,6 +16,7 @@ _MAX_SIZE_LINE = 272  # 15 digits and 256 bytes of extension
 _MAX_TRAILERS = 8192
 
 
+Piece = bytes | memoryview
 # Views of what was read, or, when it is little, the bytes themselves.
 Bytes = TypeVar("Bytes", bytes, memoryview)
 
@@ -203,7 +204,7 @@ class ChunkedDecoder:
             self.is_done = True
 
 
-def frame_chunk(pieces: Sequence[bytes | memoryview]) -> list[bytes | memoryview]:
+def frame_chunk(pieces: Sequence[Piece]) -> list[Piece]:
     """`pieces` as one chunk. They must not be empty altogether: an empty chunk ends a body."""
     size = sum(map(len, pieces))
     return [b"%x\r\n" % size, *pieces, b"\r\n"]
