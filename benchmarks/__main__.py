@@ -1,82 +1,62 @@
-"""All questions to all peers in one run, taking turns; one table of medians and ratios.
-
-python -m benchmarks [--rounds N] [--only TEXT] [--output FILE]
-"""
+"""All questions to all contestants in one run, taking turns; one table of medians and ratios."""
 
 import argparse
 import os
 import sys
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.peers import LOAD_CORE, PEERS, Peer, missing
-from benchmarks.processes import free_port, running, wait_for
-from benchmarks.questions import QUESTIONS, Question
+from benchmarks import bodies, small
+from benchmarks.processes import CORES, LOAD_CORE, free_port, running, wait_for
+from benchmarks.question import Question
+from benchmarks.runner import Findings, Runner
+from benchmarks.table import table
+
+QUESTIONS: tuple[Question, ...] = (*small.QUESTIONS, *bodies.QUESTIONS)
+QUICK_SCALE = 0.05
 
 
-def measure(question: Question, peers: list[Peer], rounds: int) -> dict[str, float]:
-    """One figure by peer; the peers take turns within each round."""
-    figures: dict[str, list[float]] = {peer.name: [] for peer in peers}
-    for _ in range(rounds):
-        for peer in peers:
-            figures[peer.name].append(question.ask(peer))
-            print(".", end="", file=sys.stderr, flush=True)
-    return {name: question.pick(values) for name, values in figures.items()}
-
-
-def row(question: Question, found: dict[str, float]) -> str:
-    """One line of the table; the ratio is ours to the best peer's."""
-    ours = found["fastproxy"]
-    others = [value for name, value in found.items() if name != "fastproxy"]
-    cells = " | ".join(f"{found[name]:9.2f}" for name in found)
-    return f"| {question.title:53} | {question.unit:14} | {cells} | {ours / min(others):6.2f} |"
-
-
-def table(results: dict[Question, dict[str, float]]) -> str:
-    """Everything that was measured."""
-    names = list(next(iter(results.values())))
-    head = " | ".join(f"{name:>9}" for name in names)
-    lines = [
-        f"| {'question':53} | {'unit':14} | {head} | /best  |",
-        f"|{'-' * 55}|{'-' * 16}|{'|'.join('-' * 11 for _ in names)}|--------|",
-        *(row(question, found) for question, found in results.items()),
-        "",
-        "* nginx and HAProxy only pass the same body through to the backend.",
-        f"{os.cpu_count()} cores; proxy on one, load and backend on another; medians of rounds.",
-    ]
-    return "\n".join(lines)
-
-
-def main() -> int:
-    """Run."""
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5, help="how often each is asked (5)")
     parser.add_argument("--only", default="", help="only questions whose title holds this")
+    parser.add_argument(
+        "--quick", action="store_true", help="one short round: whether it works, not how fast"
+    )
     parser.add_argument("--output", type=Path, help="also write the table to this file")
-    options = parser.parse_args()
-    asked = [question for question in QUESTIONS if options.only in question.title]
-    if not asked:
+    options = parser.parse_args(arguments)
+    options.questions = [each for each in QUESTIONS if options.only in each.title]
+    if not options.questions:
         parser.error(f"no question holds {options.only!r}")
-    if absent := missing():
-        print("not installed: " + ", ".join(absent), file=sys.stderr)
-        return 2
-    if (os.cpu_count() or 1) < 2:
-        print("two cores are needed: one for the proxy, one for the load", file=sys.stderr)
-        return 2
-    os.sched_setaffinity(0, {LOAD_CORE})
-    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+    return options
+
+
+def run(options: argparse.Namespace) -> Findings:
+    """Start the backend and ask."""
+    with tempfile.TemporaryDirectory(prefix="fastproxy-bench-") as name:
         directory, origin = Path(name), free_port()
         log = directory / "origin.log"
         command = [sys.executable, "-m", "benchmarks.origin", str(origin)]
-        stack.enter_context(running(command, LOAD_CORE, log))
-        wait_for(origin, log)
-        peers = [stack.enter_context(start(directory, origin)) for start in PEERS]
-        results = {question: measure(question, peers, options.rounds) for question in asked}
-    print(file=sys.stderr)
-    print(table(results))
+        with running(command, LOAD_CORE, log):
+            wait_for(origin, log)
+            rounds = 1 if options.quick else options.rounds
+            scale = QUICK_SCALE if options.quick else 1.0
+            return Runner(directory, origin, rounds, scale).ask_all(options.questions)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run."""
+    options = parsed(arguments)
+    if len(CORES) < 2:
+        print("two cores are needed: one for the proxy, one for the load", file=sys.stderr)
+        return 2
+    os.sched_setaffinity(0, {LOAD_CORE})
+    text = table(run(options))
+    print(text)
     if options.output:
-        options.output.write_text(table(results) + "\n")
+        options.output.write_text(text + "\n")
     return 0
 
 

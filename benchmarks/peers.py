@@ -1,134 +1,98 @@
-"""The proxies side by side, each set up as its own experts would: pools, one worker, no log."""
+"""The proxies side by side, each as its own experts would set it up; see configurations/."""
 
-import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-from benchmarks.processes import free_port, running, wait_for
+from benchmarks.processes import PROXY_CORE, free_port, running, wait_for
+from benchmarks.question import OURS, Contestant, Need, Peer, Site, find_program
 
-PROXY_CORE = 0
-LOAD_CORE = 1
+CONFIGURATIONS = Path(__file__).parent / "configurations"
 
-PACKAGES = {"nginx": "nginx-light", "haproxy": "haproxy", "wrk": "wrk", "taskset": "util-linux"}
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """A proxy that runs and answers."""
-
-    name: str
-    port: int
-    pid: int
-
-
-Start = Callable[[Path, int], AbstractContextManager[Peer]]
-
-NGINX = """\
-worker_processes 1; daemon off; pid {dir}/nginx.pid; error_log {dir}/nginx-error.log;
-events {{ worker_connections 20000; }}
-http {{
-  access_log off; keepalive_requests 1000000000; keepalive_timeout 600s;
-  client_max_body_size 0; client_body_temp_path {dir}/nginx-body; proxy_temp_path {dir}/nginx-proxy;
-  fastcgi_temp_path {dir}/nginx-f; uwsgi_temp_path {dir}/nginx-u; scgi_temp_path {dir}/nginx-s;
-  upstream origin {{ server 127.0.0.1:{origin}; keepalive 128; keepalive_requests 1000000000; }}
-  server {{
-    listen 127.0.0.1:{port} backlog=4096;
-    location / {{
-      proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection "";
-      proxy_set_header Host $host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-      proxy_request_buffering off; proxy_max_temp_file_size 0;
-    }}
-  }}
-}}
-"""
-
-HAPROXY = """\
-global
-  nbthread 1
-  maxconn 9000
-  stats socket {dir}/haproxy.sock
-defaults
-  mode http
-  timeout connect 5s
-  timeout client 600s
-  timeout server 600s
-  timeout http-keep-alive 600s
-  http-reuse always
-  option forwardfor
-frontend in
-  bind 127.0.0.1:{port} backlog 4096
-  default_backend origin
-backend origin
-  server origin 127.0.0.1:{origin} pool-max-conn 128
-"""
-
-FASTPROXY = """\
-[server]
-listen = ["127.0.0.1:{port}"]
-[limits]
-body = "64GiB"
-idle_timeout = "10m"
-connections = 9000
-[log]
-access = "off"
-level = "error"
-[auth]
-secret_file = "{dir}/secret"
-[backend.default]
-address = "http://127.0.0.1:{origin}"
-[store.default]
-type = "local"
-path = "{dir}/store"
-fsync = false
-[[route]]
-action = "upload"
-path = "/uploads/**"
-delete_after = true
-[[route]]
-action = "proxy"
-path = "/**"
-"""
-
-
-def missing() -> list[str]:
-    """What is not installed, with the Debian package that has it."""
-    return [f"{tool} (Debian: {name})" for tool, name in PACKAGES.items() if not shutil.which(tool)]
+NGINX_NEED = Need("nginx", debian="nginx-light")
+HAPROXY_NEED = Need("haproxy", debian="haproxy")
+CADDY_NEED = Need("caddy", debian="caddy")
 
 
 @contextmanager
-def _started(
-    name: str, directory: Path, origin: int, text: str, command: Sequence[str]
+def _start(
+    name: str, command: Sequence[str], template: str, values: dict[str, str], site: Site
 ) -> Iterator[Peer]:
-    """The configuration `text`, filled in, written and given to `command` as its last word."""
+    """The template, filled in, given to `command` as its last word, on the proxy's core."""
     port = free_port()
-    config, log = directory / f"{name}.conf", directory / f"{name}.log"
-    config.write_text(text.format(dir=directory, port=port, origin=origin))
-    with running([*command, str(config)], PROXY_CORE, log) as pid:
+    places = {"DIRECTORY": str(site.directory), "ORIGIN": str(site.origin), "PORT": str(port)}
+
+    def fill(text: str) -> str:
+        for key, value in [*values.items(), *places.items()]:
+            text = text.replace(f"@{key}@", value)
+        return text
+
+    configuration, log = site.directory / template, site.directory / "output.log"
+    configuration.write_text(fill((CONFIGURATIONS / template).read_text()))
+    program = find_program(command[0]) or command[0]
+    words = [program, *map(fill, command[1:]), str(configuration)]
+    with running(words, PROXY_CORE, log) as pid:
         wait_for(port, log)
-        yield Peer(name, port, pid)
+        yield Peer(name, port, pid, site.directory)
 
 
-def nginx(directory: Path, origin: int) -> AbstractContextManager[Peer]:
+def contestant(
+    name: str, command: Sequence[str], template: str, needs: tuple[Need, ...], **values: str
+) -> Contestant:
+    """One that reads a file of configurations/ in which @KEY@ becomes the value of KEY.
+
+    @PORT@ (to listen on), @ORIGIN@ and @DIRECTORY@ are always there, in values and command, too.
+    """
+    return Contestant(name, partial(_start, name, command, template, values), needs)
+
+
+def ours(template: str = "fastproxy.toml", **values: str) -> Contestant:
+    """This project, with a secret and the directory `store` in its own directory."""
+    values = {"ACCESS_LOG": "off", **values}
+    command = (sys.executable, "-m", "fastproxy", "serve", "--config")
+
+    @contextmanager
+    def start(site: Site) -> Iterator[Peer]:
+        (site.directory / "store").mkdir(exist_ok=True)
+        secret = site.directory / "secret"
+        secret.write_bytes(b"s" * 48)
+        secret.chmod(0o600)
+        with _start(OURS, command, template, values, site) as peer:
+            yield peer
+
+    return Contestant(OURS, start)
+
+
+def nginx(**values: str) -> Contestant:
     """nginx, unbuffered towards the origin."""
-    return _started("nginx", directory, origin, NGINX, ["nginx", "-c"])
+    return contestant("nginx", ("nginx", "-c"), "nginx.conf", (NGINX_NEED,), **values)
 
 
-def haproxy(directory: Path, origin: int) -> AbstractContextManager[Peer]:
+def haproxy(**values: str) -> Contestant:
     """HAProxy in http mode with one thread."""
-    return _started("haproxy", directory, origin, HAPROXY, ["haproxy", "-f"])
+    return contestant("HAProxy", ("haproxy", "-f"), "haproxy.cfg", (HAPROXY_NEED,), **values)
 
 
-def fastproxy(directory: Path, origin: int) -> AbstractContextManager[Peer]:
-    """This project with one worker."""
-    (directory / "store").mkdir(exist_ok=True)
-    secret = directory / "secret"
-    secret.write_bytes(b"s" * 48)
-    secret.chmod(0o600)
-    command = [sys.executable, "-m", "fastproxy", "serve", "--config"]
-    return _started("fastproxy", directory, origin, FASTPROXY, command)
+def caddy(**values: str) -> Contestant:
+    """Caddy with one thread, and what it writes by itself in its own directory."""
+    command = ("env", "GOMAXPROCS=1", "XDG_CONFIG_HOME=@DIRECTORY@", "XDG_DATA_HOME=@DIRECTORY@")
+    run = ("caddy", "run", "--adapter", "caddyfile", "--config")
+    return contestant("Caddy", (*command, *run), "Caddyfile", (CADDY_NEED,), **values)
 
 
-PEERS: tuple[Start, ...] = (nginx, haproxy, fastproxy)
+FASTPROXY = ours()
+NGINX = nginx(ACCESS_LOG="off")
+HAPROXY = haproxy(ACCESS_LOG="")
+CADDY = caddy(ACCESS_LOG="")
+RELAY = contestant("TCP relay", ("haproxy", "-f"), "relay.cfg", (HAPROXY_NEED,))
+PLAIN = (FASTPROXY, NGINX, HAPROXY, CADDY, RELAY)
+
+# With an access log: each as it is installed, ours to a file, which it writes in batches.
+LOGGING = (
+    ours(ACCESS_LOG="@DIRECTORY@/access.log"),
+    nginx(ACCESS_LOG="@DIRECTORY@/access.log"),
+    haproxy(ACCESS_LOG="log stdout format raw local0\n  option httplog"),
+    caddy(ACCESS_LOG="log {\n\t\toutput file @DIRECTORY@/access.log\n\t}"),
+)

@@ -1,0 +1,64 @@
+"""One large body through the proxy, either way: CPU for a GiB."""
+
+import socket
+
+from benchmarks.peers import PLAIN
+from benchmarks.processes import cpu_seconds
+from benchmarks.question import Peer, Question, Target
+
+GIB = 1 << 30
+CHUNK = 256 * 1024
+SIZE = GIB // 2
+UNIT = "CPU s/GiB"
+
+
+def upload(peer: Peer, path: str, size: int) -> float:
+    """CPU seconds a GiB for one upload of unknown length.
+
+    Raises RuntimeError when the answer is not 200.
+    """
+    chunk = b"%x\r\n" % CHUNK + bytes(CHUNK) + b"\r\n"
+    before = cpu_seconds(peer.pid)
+    with socket.create_connection(("127.0.0.1", peer.port), 60) as connection:
+        connection.sendall(
+            b"PUT %b HTTP/1.1\r\nHost: b\r\nTransfer-Encoding: chunked\r\n\r\n" % path.encode()
+        )
+        for _ in range(size // CHUNK):
+            connection.sendall(chunk)
+        connection.sendall(b"0\r\n\r\n")
+        answer = connection.recv(65536)
+    if not answer.startswith(b"HTTP/1.1 200"):
+        raise RuntimeError(f"{answer[:200]!r}")
+    return (cpu_seconds(peer.pid) - before) * GIB / size
+
+
+def download(peer: Peer, size: int) -> float:
+    """CPU seconds a GiB for one answer. Raises RuntimeError when it is cut short."""
+    sink = memoryview(bytearray(1 << 20))
+    before = cpu_seconds(peer.pid)
+    with socket.create_connection(("127.0.0.1", peer.port), 60) as connection:
+        connection.sendall(b"GET /bytes/%d HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n" % size)
+        taken = 0
+        while taken < size and (count := connection.recv_into(sink)):
+            taken += count
+    if taken < size:
+        raise RuntimeError(f"{taken} of {size} bytes")
+    return (cpu_seconds(peer.pid) - before) * GIB / size
+
+
+QUESTIONS = (
+    Question(
+        "large chunked upload passed through",
+        UNIT,
+        lambda peer, scale: upload(peer, "/x", int(SIZE * scale)),
+        PLAIN,
+        (Target(0.9, "HAProxy"), Target(0.6, "nginx")),
+    ),
+    Question(
+        "large answer passed through",
+        UNIT,
+        lambda peer, scale: download(peer, int(SIZE * scale)),
+        PLAIN,
+        (Target(0.9, "HAProxy"), Target(0.6, "nginx")),
+    ),
+)

@@ -1,0 +1,34 @@
+"""Closed-loop load by wrk: every connection asks again as soon as it has its answer."""
+
+import re
+import subprocess
+
+from benchmarks.processes import LOAD_CORE, cpu_seconds
+from benchmarks.question import Need, Peer
+
+WRK_NEED = Need("wrk", debian="wrk")
+CONNECTIONS = 64
+
+
+def cpu_per_request(peer: Peer, path: str, seconds: float, *options: str) -> float:
+    """CPU microseconds of the peer for one request.
+
+    `options` are wrk's. Raises RuntimeError when a request fails or none is answered.
+    """
+    command = ["taskset", "-c", str(LOAD_CORE), "wrk", "-t1", f"-c{CONNECTIONS}", *options]
+    url = f"http://127.0.0.1:{peer.port}{path}"
+    before = cpu_seconds(peer.pid)
+    # It takes whole seconds only.
+    run = subprocess.run(
+        [*command, f"-d{max(1, round(seconds))}s", url], capture_output=True, text=True
+    )
+    used = cpu_seconds(peer.pid) - before
+    return used / requests_of(run.stdout + run.stderr) * 1e6
+
+
+def requests_of(report: str) -> int:
+    """How many requests wrk made. Raises RuntimeError when one of them failed, or all."""
+    found = re.search(r"(\d+) requests in", report)
+    if "Non-2xx" in report or "Socket errors" in report or not found or not int(found[1]):
+        raise RuntimeError(report)
+    return int(found[1])
