@@ -11,6 +11,7 @@ from fastproxy.deadlines import Deadlines
 from fastproxy.dispatch import Dispatch
 from fastproxy.errors import FastproxyError
 from fastproxy.exchange import Exchange
+from fastproxy.express.lane import Lane
 from fastproxy.front.context import FrontContext
 from fastproxy.front.server import FrontServer
 from fastproxy.gauges import Gauges
@@ -55,7 +56,7 @@ class App:
     def _make_front_context(self) -> FrontContext:
         limits = self._config.limits
         trusted = self._config.server.trusted_proxies
-        return FrontContext(
+        context = FrontContext(
             limits,
             self._reactor,
             RequestHeadParser(max_count=limits.header_count, max_target=limits.target_bytes),
@@ -63,6 +64,14 @@ class App:
             Dispatch(self._table, self._handlers.by_index).serve,
             tuple(ipaddress.ip_network(network) for network in trusted),
         )
+        context.shortcut = Lane(
+            context,
+            self._table,
+            self._handlers.by_index,
+            self._context.metrics.requests,
+            self._context.access_log,
+        )
+        return context
 
     async def start(self) -> None:
         """Begin accepting on the context's listeners."""

@@ -23,7 +23,7 @@ from fastproxy.exchange import Exchange
 from fastproxy.handlers.asgi import AsgiApplication
 from fastproxy.handlers.coroutine import Tasks
 from fastproxy.handlers.fixed import make_fixed
-from fastproxy.handlers.proxy_pass import ProxyPass, Target
+from fastproxy.handlers.proxy_pass import PlainProxy, Target
 from fastproxy.handlers.python_handler import make_python
 from fastproxy.handlers.shield import Shield, ShieldSettings
 from fastproxy.handlers.static_files import make_static
@@ -160,18 +160,16 @@ class Handlers:
             route.buffer in ("response", "both"),
             route.websocket,
         )
+        if route.buffer == "none":
+            return PlainProxy(target, limit, websocket=route.websocket)
         arena = self._arena
-
-        def serve(exchange: Exchange) -> None:
-            exchange.admit_body(limit)
-            ProxyPass(exchange, target, websocket=route.websocket).start()
 
         def shield(exchange: Exchange) -> None:
             exchange.admit_body(limit)
             assert arena is not None  # noqa: S101 - made for this very route
             Shield(exchange, target, arena, settings).start()
 
-        return serve if route.buffer == "none" else shield
+        return shield
 
     def _make_upload(self, route: UploadRoute) -> Serve:
         stores, arena, signer = self._stores, self._arena, self._signer

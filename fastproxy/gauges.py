@@ -35,7 +35,7 @@ class Gauges:
     def sample(self) -> None:
         """Set all gauges."""
         self._connections.set(len(self._front.connections))
-        self._in_flight.set(sum(1 for _ in self._front.exchanges()))
+        self._in_flight.set(self._front.in_flight)
         idle = sum(target.pool.idle_count for target in self._targets)
         self._backend["idle"].set(idle)
         self._backend["active"].set(sum(t.pool.open_count for t in self._targets) - idle)

@@ -116,6 +116,8 @@ class ClientConnection(ConnectionLife):
         if self._fill is _DIRECT:
             self._on_direct(nbytes)
             return
+        if self._phase is HEAD and not self._pending and self._context.shortcut.take(self, nbytes):
+            return
         data = self._context.scratch.view[:nbytes]
         if self._phase is LINGER:
             self._on_lingering(nbytes)
@@ -144,12 +146,14 @@ class ClientConnection(ConnectionLife):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio."""
+        self._leave_trip()
         self._fail_client(ClientGone(str(exc) if exc else "connection lost"))
         self._leave()
         self._link.lost()
 
     def pause_writing(self) -> None:
         """See asyncio."""
+        self._leave_trip()
         self._link.is_blocked = True
         self._wait_for_progress()
         if self._exchange is not None and self._exchange.sink is not None:

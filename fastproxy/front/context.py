@@ -1,13 +1,14 @@
 """What all client connections of a process share."""
 
 import ipaddress
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Protocol
 
 from fastproxy.config.schema import Limits
 from fastproxy.exchange import Exchange, Reporter
 from fastproxy.observe.request_id import RequestIds, accept_request_id
 from fastproxy.reactor import Reactor
+from fastproxy.shortcut import Shortcut
 from fastproxy.wire.head import RequestHeadParser
 
 
@@ -16,7 +17,12 @@ class Connection(Protocol):
 
     @property
     def exchange(self) -> Exchange | None:
-        """The request being served, if any."""
+        """The request being served, if it has one."""
+        ...
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether a request is being served."""
         ...
 
     def drain(self) -> None:
@@ -59,7 +65,8 @@ class FrontContext:
         self.max_body = limits.body
         self.is_draining = False
         self.connections: set[Connection] = set()
-        self._ids = RequestIds()
+        self.shortcut = Shortcut()
+        self.ids = RequestIds()
 
     def add(self, connection: Connection) -> bool:
         """Count a connection in; False when there are too many."""
@@ -70,11 +77,10 @@ class FrontContext:
         """Count a connection out."""
         self.connections.discard(connection)
 
-    def exchanges(self) -> Iterator[Exchange]:
-        """All requests being served."""
-        for connection in self.connections:
-            if connection.exchange is not None:
-                yield connection.exchange
+    @property
+    def in_flight(self) -> int:
+        """Requests being served."""
+        return sum(connection.is_serving for connection in self.connections)
 
     def is_trusted(self, address: str) -> bool:
         """Whether a peer's forwarding headers are believed. A unix socket's peer is local."""
@@ -91,15 +97,15 @@ class FrontContext:
         exchange.is_peer_trusted = is_trusted
         if not is_trusted:
             exchange.remote_ip = peer_ip
-            exchange.request_id = self._ids.new()
+            exchange.request_id = self.ids.new()
             return
         head = exchange.head
-        exchange.remote_ip = self._client_of(head.forwarded_for) or peer_ip
-        exchange.request_id = accept_request_id(head.request_id or None) or self._ids.new()
+        exchange.remote_ip = self.client_of(head.forwarded_for) or peer_ip
+        exchange.request_id = accept_request_id(head.request_id or None) or self.ids.new()
         if head.forwarded_proto.lower() in (b"http", b"https"):
             exchange.scheme = head.forwarded_proto.lower()
 
-    def _client_of(self, chain: bytes) -> str:
+    def client_of(self, chain: bytes) -> str:
         """The rightmost address of the chain that is not one of our own proxies."""
         for hop in reversed(chain.decode("latin-1").split(",")):
             address = hop.strip()

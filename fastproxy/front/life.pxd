@@ -3,10 +3,12 @@ from fastproxy.exchange cimport Exchange
 from fastproxy.front.context cimport FrontContext
 from fastproxy.front.link cimport Link
 from fastproxy.front.pace cimport Pace
+from fastproxy.shortcut cimport Trip
 
 cdef class ConnectionLife(Timed):
     cdef readonly FrontContext _context
     cdef Exchange _exchange
+    cdef Trip _trip
     cdef readonly Link _link
     cdef Pace _pace
     cdef bytes _pending
@@ -16,6 +18,7 @@ cdef class ConnectionLife(Timed):
     cdef object __weakref__
 
     cpdef _refuse(self, fault)
+    cdef _leave_trip(self)
     cdef _linger(self)
     cdef _on_lingering(self, nbytes)
     cdef _close(self)

@@ -10,6 +10,7 @@ from fastproxy.front.context import FrontContext
 from fastproxy.front.link import Link
 from fastproxy.front.pace import Pace
 from fastproxy.front.probe import PeerState
+from fastproxy.shortcut import Trip
 
 _PROBE_S: Final = 10.0
 
@@ -40,6 +41,7 @@ class ConnectionLife(Timed):
         "_pending",
         "_phase",
         "_progress",
+        "_trip",
         "_wants_body",
     )
     _link: Link  # from connection_made on, before which nothing else is called
@@ -48,6 +50,7 @@ class ConnectionLife(Timed):
         super().__init__()
         self._context = context
         self._exchange: Exchange | None = None
+        self._trip: Trip | None = None  # instead of an exchange
         self._pending = b""  # read, not yet understood: part of a head, early body, pipelined
         self._phase = HEAD
         self._wants_body = False
@@ -66,16 +69,28 @@ class ConnectionLife(Timed):
 
     @property
     def exchange(self) -> Exchange | None:
-        """The request being served, if any."""
+        """The request being served, if it has one."""
         return self._exchange
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether a request is being served."""
+        return self._exchange is not None or self._trip is not None
 
     def _refuse(self, fault: FastproxyError) -> None:
         raise NotImplementedError
+
+    def _leave_trip(self) -> None:
+        """Something that the express lane does not know is about to happen."""
+        trip = self._trip  # held: nobody else may hold it when it is over
+        if trip is not None:
+            trip.leave()
 
     # -- ending --------------------------------------------------------------------------------
 
     def drain(self) -> None:
         """Close if idle; else the response in flight says it is the last."""
+        self._leave_trip()
         if self.is_idle:
             self._close()
         elif self._exchange is not None:
@@ -83,6 +98,7 @@ class ConnectionLife(Timed):
 
     def cut(self) -> None:
         """End the exchange in flight, if any, and close now."""
+        self._leave_trip()
         self._fail_client(ShuttingDown("cut at the end of the drain"))
         self._leave()
         self._link.abort()

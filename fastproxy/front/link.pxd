@@ -1,5 +1,8 @@
+from fastproxy.wire.scratch cimport Scratch
+
 cdef class Link:
-    cdef object _transport, _scratch
+    cdef object _transport
+    cdef Scratch _scratch
     cdef public bint is_reading, is_blocked, has_eof, has_sent_eof
     cdef bint _is_ending
     cpdef stop_reading(self)

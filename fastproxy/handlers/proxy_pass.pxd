@@ -25,6 +25,7 @@ cdef class Forwarding:
     cdef int _tunnel_ends
 
     cpdef start(self)
+    cpdef adopt(self, UpstreamConnection connection, double started_at)
     cpdef cancel(self)
     cpdef send_body(self, pieces)
     cpdef end_body(self)
@@ -38,3 +39,9 @@ cdef class ProxyPass:
     cdef Forwarding _forwarding
 
     cpdef start(self)
+    cpdef Forwarding adopt(self, UpstreamConnection connection, double started_at)
+
+cdef class PlainProxy:
+    cdef readonly Target target
+    cdef readonly object max_body
+    cdef readonly bint websocket

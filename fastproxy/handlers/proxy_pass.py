@@ -159,6 +159,12 @@ class Forwarding:
         fresh = self._is_retry or self._outgoing.is_precious
         self._target.pool.acquire(self, fresh=fresh)
 
+    def adopt(self, connection: UpstreamConnection, started_at: float) -> None:
+        """Go on with a request that was sent whole over `connection`, at `started_at`."""
+        self._connection = connection
+        self._started_at = started_at
+        self._has_sent_body = bool(self._outgoing.length)
+
     def cancel(self) -> None:
         """Nobody wants the answer any more."""
         if not self._is_over:
@@ -330,6 +336,11 @@ class ProxyPass:
         """Begin."""
         self._forwarding.start()
 
+    def adopt(self, connection: UpstreamConnection, started_at: float) -> Forwarding:
+        """Go on with what was begun elsewhere; the Receiver of the answer."""
+        self._forwarding.adopt(connection, started_at)
+        return self._forwarding
+
     def body_data(self, pieces: list[memoryview]) -> None:
         """See Sink."""
         self._forwarding.send_body([*pieces])
@@ -349,3 +360,19 @@ class ProxyPass:
     def client_writable(self) -> None:
         """See Sink."""
         self._forwarding.reader_writable()
+
+
+class PlainProxy:
+    """The handler of a route that only proxies. `max_body` in bytes."""
+
+    __slots__ = ("max_body", "target", "websocket")
+
+    def __init__(self, target: Target, max_body: int, *, websocket: bool) -> None:
+        self.target = target
+        self.max_body = max_body
+        self.websocket = websocket
+
+    def __call__(self, exchange: Exchange) -> None:
+        """Serve one request. Raises BodyTooLarge."""
+        exchange.admit_body(self.max_body)
+        ProxyPass(exchange, self.target, websocket=self.websocket).start()

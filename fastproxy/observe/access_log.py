@@ -89,12 +89,14 @@ class AccessLog:
 
     def write(self, record: RequestRecord) -> None:
         """Take one request into the log; needs a running event loop."""
-        if self._sink is None:
-            return
+        if self._sink is not None:
+            self.add(_encode(record))
+
+    def add(self, line: bytes) -> None:
+        """Take a whole line into the log; needs a running event loop."""
         if self._size >= MAX_PENDING_BYTES:
             self._dropped.add()
             return
-        line = _encode(record)
         self._lines.append(line)
         before = self._size
         self._size = before + len(line)

@@ -1,11 +1,15 @@
 from fastproxy.deadlines cimport Deadlines, Timed
 from fastproxy.message cimport ResponseHead
+from fastproxy.shortcut cimport Trip
+from fastproxy.wire.scratch cimport Scratch
 
 cdef class UpstreamConnection(Timed):
-    cdef object _home, _scratch, _transport, _receiver, _decoder
+    cdef object _home, _transport, _receiver, _decoder
+    cdef Scratch _scratch
     cdef Deadlines _deadlines
     cdef bint _copies, _is_head_request, _may_reuse, _has_eof
     cdef bytes _partial_head
+    cdef Trip _trip
     cdef double _body_timeout_s
     cdef public double idle_timeout_s
     cdef public object phase
@@ -14,6 +18,7 @@ cdef class UpstreamConnection(Timed):
     cdef object __weakref__
 
     cpdef begin(self, receiver, bytes method, double body_timeout_s)
+    cdef _leave_trip(self)
     cpdef send(self, pieces)
     cpdef expect_answer_within(self, double timeout_s)
     cpdef rest(self)

@@ -15,6 +15,7 @@ from fastproxy.deadlines import NEVER, Deadlines, Timed
 from fastproxy.errors import BackendClosed, BackendFault, BackendTimeout, BadBody, BadResponse
 from fastproxy.keepalive import watch_peer
 from fastproxy.message import ResponseHead
+from fastproxy.shortcut import Trip
 from fastproxy.upstream.receiver import Receiver
 from fastproxy.wire.framing import (
     BodyDecoder,
@@ -68,6 +69,7 @@ class UpstreamConnection(Timed):
         self._copies = copies  # TLS keeps pieces longer than their scratch lives
         self._transport: asyncio.Transport | None = None
         self._receiver: Receiver | None = None
+        self._trip: Trip | None = None  # instead of a receiver
         self._decoder: BodyDecoder | None = None
         self._partial_head = b""
         self._is_head_request = False
@@ -105,6 +107,12 @@ class UpstreamConnection(Timed):
         self.is_request_sent = False
         self.has_answered = False
         self._partial_head = b""
+
+    def _leave_trip(self) -> None:
+        """Something that the express lane does not know is about to happen."""
+        trip = self._trip  # held: nobody else may hold it when it is over
+        if trip is not None:
+            trip.leave()
 
     def send(self, pieces: Sequence[Piece]) -> None:
         """Write pieces in one call to the kernel, as far as it takes them."""
@@ -182,6 +190,11 @@ class UpstreamConnection(Timed):
 
     def buffer_updated(self, nbytes: int) -> None:
         """See asyncio."""
+        trip = self._trip
+        if trip is not None:
+            if trip.answered(nbytes):
+                return
+            trip.leave()
         receiver = self._receiver
         data = self._scratch.view[:nbytes]
         try:
@@ -198,6 +211,7 @@ class UpstreamConnection(Timed):
 
     def eof_received(self) -> bool:
         """See asyncio: True keeps our sending side open (tunnels only)."""
+        self._leave_trip()
         self._has_eof = True
         if self.phase is _TUNNEL and self._receiver is not None:
             self._receiver.response_end()
@@ -211,6 +225,7 @@ class UpstreamConnection(Timed):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio."""
+        self._leave_trip()
         if exc is not None and self._receiver is not None and not self._copies:
             self._read_what_is_left()
         self._fail(BackendClosed(str(exc) if exc else "connection lost"))
@@ -235,6 +250,7 @@ class UpstreamConnection(Timed):
 
     def pause_writing(self) -> None:
         """See asyncio."""
+        self._leave_trip()
         self.is_blocked = True
         if self.phase is _HEAD:
             self.expect_answer_within(self._body_timeout_s)
@@ -251,6 +267,7 @@ class UpstreamConnection(Timed):
 
     def on_deadline(self, now: float) -> None:
         """See Timed: a pooled connection has been idle too long, or the backend is too slow."""
+        self._leave_trip()
         if self.phase is _IDLE:
             self._leave(_CLOSED)
         elif self.phase is not _TUNNEL:

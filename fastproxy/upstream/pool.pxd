@@ -7,6 +7,7 @@ cdef class Pool:
     cdef bint _is_closed
 
     cpdef acquire(self, taker, bint fresh=*)
+    cpdef take_idle(self)
     cpdef cancel(self, taker)
     cpdef give_back(self, connection)
     cpdef lost(self, connection)

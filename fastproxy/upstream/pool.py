@@ -119,6 +119,10 @@ class Pool:
             self._waiting[taker] = waiting
             self.reactor.deadlines.watch(waiting)
 
+    def take_idle(self) -> UpstreamConnection | None:
+        """A kept connection, if there is one."""
+        return self._idle.pop() if self._idle else None
+
     def cancel(self, taker: Taker) -> None:
         """`taker` wants no connection any more."""
         waiting = self._waiting.pop(taker, None)

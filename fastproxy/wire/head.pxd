@@ -1,5 +1,25 @@
 from fastproxy.message cimport RequestHead, ResponseHead
 
+cdef enum Kind:
+    PLAIN  # travels on
+    DROPPED  # hop-by-hop, or of our own namespace
+    CLAIM
+    HOST
+    LENGTH
+    CODING
+    CONNECTION
+    EXPECT
+    UPGRADE
+    FORWARDED_FOR
+    FORWARDED_PROTO
+    FORWARDED_HOST
+    REQUEST_ID
+    CONTENT_TYPE
+    DATE
+    KEEP_ALIVE
+
+cdef bint is_named_host(const unsigned char* text, Py_ssize_t size) noexcept
+
 cdef class RequestHeadParser:
     cdef Py_ssize_t _max_count
     cdef Py_ssize_t _max_target

@@ -36,7 +36,7 @@ cdef object _NOT_NOMINABLE = frozenset(
 PRIVATE_PREFIX = b"fastproxy-"
 PRIVATE_TYPE = b"application/vnd.fastproxy."
 # Who a proxy in front says the client is; backends believe them, so only a trusted peer may.
-cdef bytes _CLAIM_PREFIX = b"x-forwarded-"
+CLAIM_PREFIX = b"x-forwarded-"
 _CLAIMS = (
     b"forwarded", b"x-forwarded", b"x-real-ip", b"client-ip", b"x-client-ip", b"true-client-ip"
 )
@@ -44,25 +44,7 @@ cdef object _KEEP_ALIVE_TIMEOUT = re.compile(rb"(?i:timeout)=([0-9]{1,6})").sear
 cdef object _LITERAL_HOST = re.compile(rb"\[[0-9A-Fa-f:.]+\](?::[0-9]{0,5})?\Z").match
 cdef object _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)(.*)\Z", re.DOTALL).match
 
-cdef enum Kind:
-    PLAIN  # travels on
-    DROPPED  # hop-by-hop, or of our own namespace
-    CLAIM
-    HOST
-    LENGTH
-    CODING
-    CONNECTION
-    EXPECT
-    UPGRADE
-    FORWARDED_FOR
-    FORWARDED_PROTO
-    FORWARDED_HOST
-    REQUEST_ID
-    CONTENT_TYPE
-    DATE
-    KEEP_ALIVE
-
-cdef dict _REQUEST_KINDS = {
+REQUEST_KINDS = {
     **dict.fromkeys(HOP_BY_HOP, DROPPED),
     **dict.fromkeys(_CLAIMS, CLAIM),
     b"host": HOST,
@@ -76,7 +58,7 @@ cdef dict _REQUEST_KINDS = {
     b"x-forwarded-host": FORWARDED_HOST,
     b"x-request-id": REQUEST_ID,
 }
-cdef dict _RESPONSE_KINDS = {
+RESPONSE_KINDS = {
     **dict.fromkeys(HOP_BY_HOP, DROPPED),
     b"content-length": LENGTH,
     b"transfer-encoding": CODING,
@@ -193,13 +175,13 @@ def connection_tokens(bytes value):
 
 cdef int _request_kind(bytes name) except -1:
     cdef bytes lower = name.lower()
-    kind = _REQUEST_KINDS.get(lower)
+    kind = REQUEST_KINDS.get(lower)
     if kind is not None:
         return kind
     # `_` and `-` are one letter to CGI-like backends: X_Private would pose as X-Private.
     if b"_" in lower or lower.startswith(PRIVATE_PREFIX):
         return DROPPED
-    if lower.startswith(_CLAIM_PREFIX):
+    if lower.startswith(CLAIM_PREFIX):
         return CLAIM
     return PLAIN
 
@@ -297,12 +279,15 @@ cdef object _length(bytes value):
 
 
 cdef bint _is_host(bytes value) except -1:
-    """A registered name or address and perhaps a port (RFC 9110 section 7.2)."""
-    cdef const unsigned char* text = <const unsigned char*>PyBytes_AS_STRING(value)
-    cdef Py_ssize_t size = PyBytes_GET_SIZE(value)
-    cdef Py_ssize_t at = 0
-    if text[0] == b"[":
+    """A name or address and perhaps a port (RFC 9110 section 7.2)."""
+    if value.startswith(b"["):
         return _LITERAL_HOST(value) is not None
+    return is_named_host(<const unsigned char*>PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
+
+
+cdef bint is_named_host(const unsigned char* text, Py_ssize_t size) noexcept:
+    """A registered name and perhaps a port."""
+    cdef Py_ssize_t at = 0
     while at < size and _HOST_BYTE[text[at]]:
         at += 1
     if at == 0 or at == size:
@@ -368,7 +353,7 @@ cdef _sort_response_fields(ResponseHead head, list headers):
     for field in headers:
         name, value = field
         lower = name.lower()
-        kind = _RESPONSE_KINDS.get(lower, PLAIN)
+        kind = RESPONSE_KINDS.get(lower, PLAIN)
         if kind == PLAIN:
             if not lower.startswith(PRIVATE_PREFIX):
                 plain.append(field)

@@ -1,0 +1,60 @@
+from fastproxy.exchange cimport Exchange
+from fastproxy.front.connection cimport ClientConnection
+from fastproxy.front.context cimport FrontContext
+from fastproxy.handlers.proxy_pass cimport Target
+from fastproxy.observe.metrics cimport RouteRequests
+from fastproxy.shortcut cimport Shortcut, Trip
+from fastproxy.upstream.connection cimport UpstreamConnection
+from fastproxy.wire.plain cimport PlainHead, Run
+
+cdef enum:
+    REQUEST_ID_BYTES = 128
+    OUT_BYTES = 96 * 1024
+
+cdef class Way:
+    cdef readonly Target target
+    cdef readonly long long max_body
+    cdef readonly int route_index
+    cdef readonly str route_name, path
+    cdef readonly bytes method
+    cdef readonly bint is_head
+    cdef readonly RouteRequests requests
+    cdef readonly bytes log_fields  # of a line of the access log: what is the same each time
+
+cdef class Lane(Shortcut):
+    cdef readonly FrontContext context
+    cdef object _table, _handlers, _requests_of, _access_log
+    cdef dict _ways
+    cdef int _max_count, _max_target, _max_head
+    cdef long long _second
+    cdef bytes _date  # of `_second`
+    cdef PlainHead _head  # scanned last
+    cdef char _out[OUT_BYTES]  # written last
+
+    cdef bint _may_take(self, Py_ssize_t nbytes) noexcept
+    cdef Way _way(self, const unsigned char* data)
+    cdef Way _find(self, bytes key, Py_ssize_t line)
+    cdef _identify(self, LaneTrip trip, const unsigned char* data)
+    cdef bint _is_known_scheme(self, const unsigned char* data) noexcept
+    cdef bytes _forwarded(self, LaneTrip trip, const unsigned char* data, Py_ssize_t nbytes)
+    cdef _begin(self, LaneTrip trip, bytes message)
+    cdef list _answer(self, const unsigned char* data, Py_ssize_t nbytes)
+    cdef _report(self, LaneTrip trip, int status, long long sent)
+    cdef bytes _log_line(self, LaneTrip trip, int status, long long sent, double duration_s)
+
+cdef class LaneTrip(Trip):
+    cdef Lane lane
+    cdef Way way
+    cdef ClientConnection client
+    cdef UpstreamConnection upstream
+    cdef bytes head  # as it came
+    cdef Run chain  # X-Forwarded-For in it
+    cdef long long length  # of the body, which was sent with it; -1: there was none
+    cdef double started_at
+    cdef char request_id[REQUEST_ID_BYTES]
+    cdef int request_id_size
+
+    cdef _pass_on(self, int status, Py_ssize_t sent, list pieces)
+    cdef Exchange _exchange(self, ClientConnection client)
+    cdef _over(self)
+    cdef str remote_ip(self)

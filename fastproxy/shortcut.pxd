@@ -1,0 +1,6 @@
+cdef class Trip:
+    cdef bint answered(self, Py_ssize_t nbytes) except -1
+    cdef leave(self)
+
+cdef class Shortcut:
+    cdef bint take(self, connection, Py_ssize_t nbytes) except -1
