@@ -7,6 +7,7 @@ cdef class Deadlines:
     cdef dict _buckets
     cdef long long _count, _checked
     cdef public double now
+    cdef double _tick_s
 
     cpdef watch(self, Timed timed)
     cpdef forget(self, Timed timed)

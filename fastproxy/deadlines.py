@@ -41,6 +41,7 @@ class Deadlines:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._tick_s = TICK_S
         self._buckets: dict[int, set[Timed]] = {}
         self._count = 0
         self._checked = int(loop.time() / TICK_S)
@@ -65,7 +66,7 @@ class Deadlines:
         old = timed.bucket
         if old != _NOWHERE:
             # The short way for what is called five times a request.
-            if old * TICK_S <= timed.deadline or old <= self._bucket(timed.deadline):
+            if old * self._tick_s <= timed.deadline or old <= self._bucket(timed.deadline):
                 return
             self.forget(timed)
         self._put(timed, self._bucket(timed.deadline))

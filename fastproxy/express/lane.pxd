@@ -26,8 +26,9 @@ cdef class Lane(Shortcut):
     cdef object _table, _handlers, _requests_of, _access_log
     cdef dict _ways
     cdef int _max_count, _max_target, _max_head
-    cdef long long _second
-    cdef bytes _date  # of `_second`
+    cdef bint _is_logging
+    cdef long long _date_second, _log_second
+    cdef bytes _date_line, _log_time  # of these seconds
     cdef PlainHead _head  # scanned last
     cdef char _out[OUT_BYTES]  # written last
 
@@ -35,10 +36,12 @@ cdef class Lane(Shortcut):
     cdef Way _way(self, const unsigned char* data)
     cdef Way _find(self, bytes key, Py_ssize_t line)
     cdef _identify(self, LaneTrip trip, const unsigned char* data)
+    cdef _new_id(self, LaneTrip trip)
     cdef bint _is_known_scheme(self, const unsigned char* data) noexcept
     cdef bytes _forwarded(self, LaneTrip trip, const unsigned char* data, Py_ssize_t nbytes)
     cdef _begin(self, LaneTrip trip, bytes message)
     cdef list _answer(self, const unsigned char* data, Py_ssize_t nbytes)
+    cdef char* _put_date(self, char* at) except NULL
     cdef _report(self, LaneTrip trip, int status, long long sent)
     cdef bytes _log_line(self, LaneTrip trip, int status, long long sent, double duration_s)
 

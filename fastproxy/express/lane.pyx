@@ -25,6 +25,7 @@ from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
 
 from fastproxy.exchange cimport Exchange
+from fastproxy.observe.request_id cimport RequestIds
 from fastproxy.front.connection cimport ClientConnection
 from fastproxy.front.context cimport FrontContext
 from fastproxy.upstream.connection cimport UpstreamConnection
@@ -75,6 +76,7 @@ cdef class Lane(Shortcut):
         self._handlers = handlers
         self._requests_of = requests_of
         self._access_log = access_log
+        self._is_logging = access_log.enabled
         self._ways = {}
         self._max_count = context.limits.header_count
         self._max_target = context.limits.target_bytes
@@ -159,9 +161,18 @@ cdef class Lane(Shortcut):
                 put(trip.request_id, data + run.at, size)
                 trip.request_id_size = <int>size
                 return
-        trip.request_id_size = <int>(
-            _put_text(trip.request_id, self.context.ids.new()) - trip.request_id
-        )
+        self._new_id(trip)
+
+    cdef _new_id(self, LaneTrip trip):
+        """As RequestIds.new has it."""
+        cdef RequestIds ids = self.context.ids
+        cdef timespec now
+        cdef Py_ssize_t at
+        clock_gettime(CLOCK_REALTIME, &now)
+        at = ids.turn(now.tv_sec * 1000 + now.tv_nsec // 1000000)
+        _put_bytes(trip.request_id, ids._prefix)
+        put(trip.request_id + 12, PyBytes_AS_STRING(ids._digits) + at, 20)
+        trip.request_id_size = 32
 
     cdef bint _is_known_scheme(self, const unsigned char* data) noexcept:
         cdef Run* run = &self._head.forwarded_proto
@@ -232,9 +243,7 @@ cdef class Lane(Shortcut):
         cdef bint is_joined = nbytes - head.size <= _JOINED_BYTES
         at = put_runs(at, data, head.run, head.runs)
         if not head.is_dated:
-            at = put(at, b"Date: ", 6)
-            at = _put_bytes(at, date_field()[1])
-            at = put(at, b"\r\n", 2)
+            at = self._put_date(at)
         if head.length >= 0 and head.status != 204:
             at = put(at, b"Content-Length: ", 16)
             at = put_number(at, head.length)
@@ -245,11 +254,20 @@ cdef class Lane(Shortcut):
         message = PyBytes_FromStringAndSize(self._out, at - self._out)
         return [message] if is_joined else [message, self.context.scratch.view[head.size:nbytes]]
 
+    cdef char* _put_date(self, char* at) except NULL:
+        """The field line of wire/date.py, which is the same for a second."""
+        cdef timespec now
+        clock_gettime(CLOCK_REALTIME, &now)
+        if now.tv_sec != self._date_second:
+            self._date_second = now.tv_sec
+            self._date_line = b"%b: %b\r\n" % date_field()
+        return _put_bytes(at, self._date_line)
+
     cdef _report(self, LaneTrip trip, int status, long long sent):
         """As reporting.py does."""
         cdef double duration_s = _now(CLOCK_MONOTONIC) - trip.started_at
         trip.way.requests.count(trip.way.method, status, duration_s)
-        if self._access_log.enabled:
+        if self._is_logging:
             self._access_log.add(self._log_line(trip, status, sent, duration_s))
 
     cdef bytes _log_line(self, LaneTrip trip, int status, long long sent, double duration_s):
@@ -258,11 +276,11 @@ cdef class Lane(Shortcut):
         cdef long long microseconds = <long long>(duration_s * 1e6)
         cdef char* at = put(self._out, b'{"time":"', 9)
         clock_gettime(CLOCK_REALTIME, &now)
-        if now.tv_sec != self._second:
-            self._second = now.tv_sec
+        if now.tv_sec != self._log_second:
+            self._log_second = now.tv_sec
             date = datetime.fromtimestamp(now.tv_sec, UTC)
-            self._date = date.strftime("%Y-%m-%dT%H:%M:%S.").encode()
-        at = _put_bytes(at, self._date)
+            self._log_time = date.strftime("%Y-%m-%dT%H:%M:%S.").encode()
+        at = _put_bytes(at, self._log_time)
         at = _put_micro(at, now.tv_nsec // 1000)
         at = put(at, b'Z","request_id":"', 17)
         at = put(at, trip.request_id, trip.request_id_size)

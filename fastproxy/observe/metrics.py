@@ -7,8 +7,10 @@ successor, so counters only grow.
 
 import itertools
 import mmap
+from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+from math import inf
 
 from fastproxy.observe.catalog import (
     CODES,
@@ -113,16 +115,19 @@ def _code_label(status: int) -> str:
     return f"{status // 100}xx" if 100 <= status < 600 else OTHER
 
 
-_CODE_OFFSET = [CODES.index(_code_label(status)) for status in range(1000)]
+_CODE_OFFSET = array("i", [CODES.index(_code_label(status)) for status in range(1000)])
+_DURATIONS = array("d", [*DURATION_BUCKETS, inf])
 
 
 class RouteRequests:
     """The request counters of one route, for the hot path: three increments a request."""
 
-    __slots__ = ("_cells", "_duration", "_requests", "_sum")
+    __slots__ = ("_bounds", "_cells", "_codes", "_duration", "_requests", "_sum")
 
     def __init__(self, cells: "memoryview[float]", requests: int, duration: int) -> None:
         self._cells = cells
+        self._codes = _CODE_OFFSET
+        self._bounds = _DURATIONS
         self._requests = requests
         self._duration = duration
         self._sum = duration + len(DURATION_BUCKETS) + 1
@@ -130,10 +135,12 @@ class RouteRequests:
     def count(self, method: bytes, status: int, seconds: float) -> None:
         """One request ended; `status` (0...999) is 0 when there was nobody left to answer."""
         cells = self._cells
-        cells[
-            self._requests + _METHOD_OFFSET.get(method, _OTHER_METHOD) + _CODE_OFFSET[status]
-        ] += 1
-        cells[self._duration + bisect_left(DURATION_BUCKETS, seconds)] += 1
+        offset = _METHOD_OFFSET.get(method, _OTHER_METHOD)
+        cells[self._requests + offset + self._codes[status]] += 1
+        bucket = 0
+        while self._bounds[bucket] < seconds:
+            bucket += 1
+        cells[self._duration + bucket] += 1
         cells[self._sum] += seconds
 
 

@@ -13,23 +13,28 @@ class RequestIds:
     """A source of ids. Make it after the fork: two processes must not share one batch."""
 
     def __init__(self) -> None:
-        self._digits = ""
-        self._at = 0
+        self._digits = b""
+        self._at = self._end = 0
         self._millisecond = 0
-        self._prefix = ""
+        self._prefix = b""
 
     def new(self) -> str:
         """32 hex digits: 12 of milliseconds since the epoch as in UUIDv7, then 20 random ones."""
-        at = self._at
-        if at == len(self._digits):
-            self._digits = os.urandom(_BATCH * _RANDOM_DIGITS // 2).hex()
-            at = 0
-        self._at = at + _RANDOM_DIGITS
-        millisecond = int(time.time() * 1000)
+        at = self.turn(int(time.time() * 1000))
+        return (self._prefix + self._digits[at : at + _RANDOM_DIGITS]).decode("ascii")
+
+    def turn(self, millisecond: int) -> int:
+        """Make the parts of the next id: `_prefix`, and digits from the returned place on."""
         if millisecond != self._millisecond:
             self._millisecond = millisecond
-            self._prefix = f"{millisecond:012x}"
-        return self._prefix + self._digits[at : at + _RANDOM_DIGITS]
+            self._prefix = b"%012x" % millisecond
+        at = self._at
+        if at == self._end:
+            self._digits = os.urandom(_BATCH * _RANDOM_DIGITS // 2).hex().encode("ascii")
+            self._end = len(self._digits)
+            at = 0
+        self._at = at + _RANDOM_DIGITS
+        return at
 
 
 def accept_request_id(value: bytes | None) -> str | None:

@@ -5,6 +5,7 @@ cdef class Pool:
     cdef set _open
     cdef dict _connecting
     cdef bint _is_closed
+    cdef Py_ssize_t _max_idle
 
     cpdef acquire(self, taker, bint fresh=*)
     cpdef take_idle(self)

@@ -76,6 +76,7 @@ class Pool:
     ) -> None:
         self.origin = origin
         self._limits = limits
+        self._max_idle = limits.max_idle
         self.reactor = reactor
         self._tls = tls
         self._idle: list[UpstreamConnection] = []
@@ -149,7 +150,7 @@ class Pool:
         taker = self._next_taker()
         if taker is not None:
             taker.connected(connection)
-        elif self._is_closed or len(self._idle) >= self._limits.max_idle:
+        elif self._is_closed or len(self._idle) >= self._max_idle:
             connection.abort()
         else:
             self._idle.append(connection)
