@@ -5,6 +5,7 @@ cdef class Link:
     cdef Scratch _scratch
     cdef public bint is_reading, is_blocked, has_eof, has_sent_eof
     cdef bint _is_ending
+    cdef int _fd
     cpdef stop_reading(self)
     cpdef start_reading(self)
     cpdef write(self, pieces)

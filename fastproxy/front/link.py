@@ -22,6 +22,7 @@ class Link:
     """See the module. Once the transport is gone or closing, nothing here has an effect."""
 
     __slots__ = (
+        "_fd",
         "_is_ending",
         "_scratch",
         "_transport",
@@ -35,6 +36,7 @@ class Link:
         transport.set_write_buffer_limits(high=0)
         self._transport: asyncio.Transport | None = transport
         self._scratch = scratch
+        self._fd = transport.get_extra_info("socket").fileno()  # for the express lane
         self.is_reading = True
         self.is_blocked = False
         self.has_eof = False

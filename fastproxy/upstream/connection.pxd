@@ -11,6 +11,7 @@ cdef class UpstreamConnection(Timed):
     cdef bytes _partial_head
     cdef Trip _trip
     cdef double _body_timeout_s
+    cdef int _fd
     cdef public double idle_timeout_s
     cdef public object phase
     cdef public long long uses

@@ -72,6 +72,7 @@ class UpstreamConnection(Timed):
         self._trip: Trip | None = None  # instead of a receiver
         self._decoder: BodyDecoder | None = None
         self._partial_head = b""
+        self._fd = -1  # for the express lane; TLS has none
         self._is_head_request = False
         self._may_reuse = False
         self._has_eof = False
@@ -180,7 +181,10 @@ class UpstreamConnection(Timed):
         # uvloop's transports are registered with no abstract class
         self._transport = cast("asyncio.Transport", transport)
         # Zero: be told as soon as one byte had to wait, for then the scratch must be left to it.
-        watch_peer(transport.get_extra_info("socket"))
+        sock = transport.get_extra_info("socket")
+        watch_peer(sock)
+        if not self._copies:
+            self._fd = sock.fileno()
         # uvloop's TLS takes "from 0 bytes on" literally, and would pause a connection for ever.
         self._transport.set_write_buffer_limits(high=1 if self._copies else 0, low=0)
 
