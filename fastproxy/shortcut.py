@@ -1,8 +1,8 @@
 """What connections know of the express lane: a plain request and its answer may pass by it.
 
 While one is on its way (a Trip) its client's connection has no Exchange. Whatever happens that is
-not the plain case, the connection first calls `leave`, which makes the Exchange that would have been
-there; from then on the request is served like any other.
+not the plain case, the connection first calls `leave`, which makes the Exchange that would have
+been there; from then on the request is served like any other.
 """
 
 

@@ -25,6 +25,7 @@ ALLOWED = {
     "sides": {"errors", "wire"},
     "deadlines": set(),
     "keepalive": set(),
+    "shortcut": set(),
     "_chunker": set(),
     "chunker": {"_chunker"},
     "config": {"errors"},
@@ -36,7 +37,7 @@ ALLOWED = {
     "context": {"config", "observe"},
     # What a request needs. Storage, upstream and memory do not know each other.
     "exchange": {"errors", "message", "sides", "wire"},
-    "upstream": {"deadlines", "errors", "keepalive", "message", "reactor", "wire"},
+    "upstream": {"deadlines", "errors", "keepalive", "message", "reactor", "shortcut", "wire"},
     "storage": {"config", "errors", "message"},
     "memory": {"_chunker", "config", "errors"},
     "claims": {"config", "errors"},
@@ -49,8 +50,13 @@ ALLOWED = {
     },
     # The near side.
     "front": {
-        *("config", "deadlines", "errors", "exchange", "message", "observe", "reactor", "sides"),
-        *("wire",),
+        *("config", "deadlines", "errors", "exchange", "message", "observe", "reactor", "shortcut"),
+        *("sides", "wire"),
+    },
+    # Past all of it, for plain requests.
+    "express": {
+        *("deadlines", "errors", "exchange", "front", "handlers", "observe", "shortcut"),
+        *("upstream", "wire"),
     },
     # Wiring.
     "reporting": {"context", "errors", "exchange", "observe"},
@@ -60,8 +66,9 @@ ALLOWED = {
         *("reactor", "storage", "upstream"),
     },
     "app": {
-        *("assembly", "config", "context", "deadlines", "dispatch", "errors", "exchange", "front"),
-        *("gauges", "handlers", "observe", "reactor", "reporting", "routes", "storage", "wire"),
+        *("assembly", "config", "context", "deadlines", "dispatch", "errors", "exchange"),
+        *("express", "front", "gauges", "handlers", "observe", "reactor", "reporting", "routes"),
+        *("storage", "wire"),
     },
     "dispatch": {"errors", "exchange", "message", "routes"},
     "service": {"app", "config", "context", "demo", "errors", "keepalive", "observe", "routes"},

@@ -1,8 +1,8 @@
 from fastproxy.exchange cimport Exchange
+from fastproxy.express.log_line cimport LogLines
+from fastproxy.express.ways cimport Way, Ways
 from fastproxy.front.connection cimport ClientConnection
 from fastproxy.front.context cimport FrontContext
-from fastproxy.handlers.proxy_pass cimport Target
-from fastproxy.observe.metrics cimport RouteRequests
 from fastproxy.shortcut cimport Shortcut, Trip
 from fastproxy.upstream.connection cimport UpstreamConnection
 from fastproxy.wire.plain cimport PlainHead, Run
@@ -11,30 +11,19 @@ cdef enum:
     REQUEST_ID_BYTES = 128
     OUT_BYTES = 96 * 1024
 
-cdef class Way:
-    cdef readonly Target target
-    cdef readonly long long max_body
-    cdef readonly int route_index
-    cdef readonly str route_name, path
-    cdef readonly bytes method
-    cdef readonly bint is_head
-    cdef readonly RouteRequests requests
-    cdef readonly bytes log_fields  # of a line of the access log: what is the same each time
-
 cdef class Lane(Shortcut):
     cdef readonly FrontContext context
-    cdef object _table, _handlers, _requests_of, _access_log
-    cdef dict _ways
+    cdef object _access_log
+    cdef Ways _ways
+    cdef LogLines _lines
     cdef int _max_count, _max_target, _max_head
     cdef bint _is_logging
-    cdef long long _date_second, _log_second
-    cdef bytes _date_line, _log_time  # of these seconds
+    cdef long long _date_second
+    cdef bytes _date_line  # of that second
     cdef PlainHead _head  # scanned last
     cdef char _out[OUT_BYTES]  # written last
 
     cdef bint _may_take(self, Py_ssize_t nbytes) noexcept
-    cdef Way _way(self, const unsigned char* data)
-    cdef Way _find(self, bytes key, Py_ssize_t line)
     cdef _identify(self, LaneTrip trip, const unsigned char* data)
     cdef _new_id(self, LaneTrip trip)
     cdef bint _is_known_scheme(self, const unsigned char* data) noexcept
@@ -43,7 +32,6 @@ cdef class Lane(Shortcut):
     cdef list _answer(self, const unsigned char* data, Py_ssize_t nbytes)
     cdef char* _put_date(self, char* at) except NULL
     cdef _report(self, LaneTrip trip, int status, long long sent)
-    cdef bytes _log_line(self, LaneTrip trip, int status, long long sent, double duration_s)
 
 cdef class LaneTrip(Trip):
     cdef Lane lane

@@ -1,5 +1,5 @@
 from collections.abc import Callable, Sequence
-from typing import Any, final
+from typing import final
 
 from fastproxy.exchange import Exchange
 from fastproxy.front.context import FrontContext

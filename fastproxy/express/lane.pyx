@@ -8,66 +8,36 @@ counted is what the general way would have sent and counted. It has only two ste
 into the Exchange it did without.
 """
 
-from datetime import UTC, datetime
-
-import msgspec
-
 from fastproxy.deadlines import NEVER
-from fastproxy.errors import FastproxyError
 from fastproxy.front.life import HEAD, WAIT
-from fastproxy.handlers.proxy_pass import PlainProxy, ProxyPass
+from fastproxy.handlers.proxy_pass import ProxyPass
 from fastproxy.wire.date import date_field
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.memoryview cimport PyMemoryView_GET_BUFFER
-from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
 
 from fastproxy.exchange cimport Exchange
-from fastproxy.observe.request_id cimport RequestIds
+from fastproxy.express.log_line cimport LogLines, Served
+from fastproxy.express.ways cimport Way, Ways
 from fastproxy.front.connection cimport ClientConnection
 from fastproxy.front.context cimport FrontContext
+from fastproxy.observe.request_id cimport RequestIds
 from fastproxy.upstream.connection cimport UpstreamConnection
-from fastproxy.wire.plain cimport put, put_number, put_runs, scan_request, scan_response
+from fastproxy.wire.plain cimport (
+    PlainHead, Run, put, put_bytes, put_number, put_runs, put_text, scan_request, scan_response,
+)
 
 cdef extern from "<sys/socket.h>" nogil:
     ssize_t send(int fd, const void* data, size_t size, int flags)
     int MSG_DONTWAIT, MSG_NOSIGNAL
 
 cdef enum:
-    _KEY_BYTES = 512  # longer ones are rare, and would make the table heavy
-    _WAYS = 4096
     _MAX_ANSWER_HEAD = 64 * 1024  # that of UpstreamConnection
     _JOINED_BYTES = 16 * 1024  # up to here a copy costs less than a second piece of a write
 
 cdef double _NEVER = NEVER
-cdef object _json = msgspec.json.Encoder().encode
-cdef bytes _LOG_END = b',"upload_bytes":0,"parts":0,"retries":0,"end":"ok","error_kind":""}\n'
-cdef Way _ELSEWHERE = Way.__new__(Way)  # requests that the lane leaves to the general way
-
-
-@cython.final
-cdef class Way:
-    """Where requests of one method, host and path go. Without a target: not by the lane."""
-
-    def __init__(self, handler, resolved, bytes method, bytes host, requests):
-        self.target = handler.target
-        self.max_body = handler.max_body
-        self.path = resolved.target.path
-        self.route_index = resolved.route.index
-        self.route_name = resolved.route.name
-        self.method = method
-        self.is_head = method == b"HEAD"
-        self.requests = requests
-        self.log_fields = b'","method":%b,"host":%b,"path":%b,"route":%b,"status":' % tuple(
-            map(_json, (method.decode(), host.decode(), _path_text(resolved), self.route_name))
-        )
-
-
-def _path_text(resolved) -> str:
-    """As the access log has it: as it came."""
-    return resolved.target.raw_path.decode("ascii")
 
 
 @cython.final
@@ -76,12 +46,10 @@ cdef class Lane(Shortcut):
 
     def __init__(self, FrontContext context, table, handlers, requests_of, access_log):
         self.context = context
-        self._table = table
-        self._handlers = handlers
-        self._requests_of = requests_of
+        self._ways = Ways(table, handlers, requests_of)
+        self._lines = LogLines()
         self._access_log = access_log
         self._is_logging = access_log.enabled
-        self._ways = {}
         self._max_count = context.limits.header_count
         self._max_target = context.limits.target_bytes
         self._max_head = context.limits.header_bytes
@@ -96,7 +64,7 @@ cdef class Lane(Shortcut):
             return False
         if not scan_request(data, nbytes, &self._head) or not self._may_take(nbytes):
             return False
-        way = self._way(data)
+        way = self._ways.find(data, &self._head)
         if way.target is None or not way.target.pool._idle or self._head.length > way.max_body:
             return False
         trip = LaneTrip.__new__(LaneTrip)
@@ -104,7 +72,7 @@ cdef class Lane(Shortcut):
         trip.way = way
         trip.client = client
         trip.length = self._head.length
-        trip.started_at = _now(CLOCK_MONOTONIC)
+        trip.started_at = _now()
         trip.head = data[:self._head.size]
         trip.chain = self._head.forwarded_for
         self._identify(trip, data)
@@ -123,36 +91,6 @@ cdef class Lane(Shortcut):
             and head.target <= self._max_target
             and head.size - 4 <= self._max_head
         )
-
-    cdef Way _way(self, const unsigned char* data):
-        """By "GET /path" and the host, as they came."""
-        cdef PlainHead* head = &self._head
-        cdef Py_ssize_t line = head.method + 1 + head.path
-        cdef bytes key = PyBytes_FromStringAndSize(NULL, line + 1 + head.host.size)
-        cdef char* at = put(PyBytes_AS_STRING(key), data, line)
-        at = put(at, b"\n", 1)
-        put(at, data + head.host.at, head.host.size)
-        found = self._ways.get(key)
-        return <Way>found if found is not None else self._find(key, line)
-
-    cdef Way _find(self, bytes key, Py_ssize_t line):
-        cdef bytes method, path, host
-        cdef Way way = _ELSEWHERE
-        method, _, path = key[:line].partition(b" ")
-        host = key[line + 1:]
-        try:
-            resolved = self._table.resolve(method, path, host)
-        except FastproxyError:
-            return way
-        route = resolved.route
-        if route is not None and isinstance(self._handlers[route.index], PlainProxy):
-            requests = self._requests_of(route.name)
-            way = Way(self._handlers[route.index], resolved, method, host, requests)
-        if PyBytes_GET_SIZE(key) <= _KEY_BYTES:
-            if len(self._ways) >= _WAYS:
-                self._ways.clear()
-            self._ways[key] = way
-        return way
 
     cdef _identify(self, LaneTrip trip, const unsigned char* data):
         """Give the request its id: a trusted peer's, if it is harmless (see request_id.py)."""
@@ -174,7 +112,7 @@ cdef class Lane(Shortcut):
         cdef Py_ssize_t at
         clock_gettime(CLOCK_REALTIME, &now)
         at = ids.turn(now.tv_sec * 1000 + now.tv_nsec // 1000000)
-        _put_bytes(trip.request_id, ids._prefix)
+        put_bytes(trip.request_id, ids._prefix)
         put(trip.request_id + 12, PyBytes_AS_STRING(ids._digits) + at, 20)
         trip.request_id_size = 32
 
@@ -203,7 +141,7 @@ cdef class Lane(Shortcut):
         if is_trusted and head.forwarded_for.size:
             at = put(at, data + head.forwarded_for.at, head.forwarded_for.size)
             at = put(at, b", ", 2)
-        at = _put_text(at, trip.client._remote_ip or "127.0.0.1")
+        at = put_text(at, trip.client._remote_ip or "127.0.0.1")
         at = put(at, b"\r\nX-Forwarded-Proto: ", 21)
         if is_trusted and head.forwarded_proto.size:
             at = put(at, data + head.forwarded_proto.at, head.forwarded_proto.size)
@@ -265,43 +203,23 @@ cdef class Lane(Shortcut):
         if now.tv_sec != self._date_second:
             self._date_second = now.tv_sec
             self._date_line = b"%b: %b\r\n" % date_field()
-        return _put_bytes(at, self._date_line)
+        return put_bytes(at, self._date_line)
 
     cdef _report(self, LaneTrip trip, int status, long long sent):
         """As reporting.py does."""
-        cdef double duration_s = _now(CLOCK_MONOTONIC) - trip.started_at
+        cdef Served served
+        cdef double duration_s = _now() - trip.started_at
         trip.way.requests.count(trip.way.method, status, duration_s)
         if self._is_logging:
-            self._access_log.add(self._log_line(trip, status, sent, duration_s))
-
-    cdef bytes _log_line(self, LaneTrip trip, int status, long long sent, double duration_s):
-        """The line that access_log.py would write of such a request."""
-        cdef timespec now
-        cdef long long microseconds = <long long>(duration_s * 1e6)
-        cdef char* at = put(self._out, b'{"time":"', 9)
-        clock_gettime(CLOCK_REALTIME, &now)
-        if now.tv_sec != self._log_second:
-            self._log_second = now.tv_sec
-            date = datetime.fromtimestamp(now.tv_sec, UTC)
-            self._log_time = date.strftime("%Y-%m-%dT%H:%M:%S.").encode()
-        at = _put_bytes(at, self._log_time)
-        at = _put_micro(at, now.tv_nsec // 1000)
-        at = put(at, b'Z","request_id":"', 17)
-        at = put(at, trip.request_id, trip.request_id_size)
-        at = put(at, b'","remote_ip":"', 15)
-        at = _put_text(at, trip.remote_ip())
-        at = _put_bytes(at, trip.way.log_fields)
-        at = put_number(at, status)
-        at = put(at, b',"bytes_in":', 12)
-        at = put_number(at, trip.length if trip.length > 0 else 0)
-        at = put(at, b',"bytes_out":', 13)
-        at = put_number(at, sent)
-        at = put(at, b',"duration_s":', 14)
-        at = _put_seconds(at, microseconds)
-        at = put(at, b',"backend_s":', 13)
-        at = _put_seconds(at, microseconds)
-        at = _put_bytes(at, _LOG_END)
-        return PyBytes_FromStringAndSize(self._out, at - self._out)
+            served.request_id = trip.request_id
+            served.request_id_size = trip.request_id_size
+            served.status = status
+            served.received = trip.length if trip.length > 0 else 0
+            served.sent = sent
+            served.duration_s = duration_s
+            self._access_log.add(
+                self._lines.line(self._out, &served, trip.remote_ip(), trip.way.log_fields)
+            )
 
 
 @cython.final
@@ -410,10 +328,10 @@ cdef const unsigned char* _memory(object view) noexcept:
     return <const unsigned char*>PyMemoryView_GET_BUFFER(view).buf
 
 
-cdef double _now(int clock) noexcept:
+cdef double _now() noexcept:
     """Seconds, as time.monotonic has them."""
     cdef timespec now
-    clock_gettime(clock, &now)
+    clock_gettime(CLOCK_MONOTONIC, &now)
     return now.tv_sec + now.tv_nsec * 1e-9
 
 
@@ -422,28 +340,3 @@ cdef bint _is_id_letter(unsigned char byte) noexcept:
         b"a" <= byte <= b"z" or b"A" <= byte <= b"Z" or b"0" <= byte <= b"9"
         or byte == b"." or byte == b"_" or byte == b"-"
     )
-
-
-cdef char* _put_bytes(char* at, bytes text) noexcept:
-    return put(at, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
-
-
-cdef char* _put_text(char* at, str text) except NULL:
-    cdef Py_ssize_t size = 0
-    cdef const char* utf8 = PyUnicode_AsUTF8AndSize(text, &size)
-    return put(at, utf8, size)
-
-
-cdef char* _put_micro(char* at, long long microseconds) noexcept:
-    """Six digits."""
-    cdef int i
-    for i in range(5, -1, -1):
-        at[i] = <char>(48 + microseconds % 10)
-        microseconds //= 10
-    return at + 6
-
-
-cdef char* _put_seconds(char* at, long long microseconds) noexcept:
-    at = put_number(at, microseconds // 1000000)
-    at = put(at, b".", 1)
-    return _put_micro(at, microseconds % 1000000)

@@ -30,6 +30,8 @@ cdef struct PlainHead:
 cdef bint scan_request(const unsigned char* data, Py_ssize_t size, PlainHead* head) noexcept
 cdef bint scan_response(const unsigned char* data, Py_ssize_t size, PlainHead* head) noexcept
 cdef char* put(char* at, const void* text, Py_ssize_t size) noexcept
+cdef char* put_bytes(char* at, bytes text) noexcept
+cdef char* put_text(char* at, str text) except NULL
 cdef char* put_number(char* at, long long number) noexcept
 cdef char* put_runs(char* at, const unsigned char* data, const Run* run, int count) noexcept
 cdef Py_ssize_t runs_size(const Run* run, int count) noexcept

@@ -8,85 +8,24 @@ difference).
 Lines that travel on are not taken apart: a run of them is copied as it came.
 """
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.string cimport memchr, memcmp, memcpy
-
-from fastproxy.wire.head import (
-    CLAIM_PREFIX, PRIVATE_PREFIX, PRIVATE_TYPE, REQUEST_KINDS, RESPONSE_KINDS,
-)
 
 from fastproxy.wire.head cimport (
     CLAIM, CODING, CONNECTION, CONTENT_TYPE, DATE, DROPPED, FORWARDED_FOR,
     FORWARDED_HOST, FORWARDED_PROTO, HOST, KEEP_ALIVE, LENGTH, PLAIN, REQUEST_ID, UPGRADE,
     is_named_host,
 )
+from fastproxy.wire.names cimport (
+    is_lower, is_private_type, name_size, request_kind, response_kind,
+)
 
 cdef enum:
-    _NAME_BYTES = 24  # longer than every name that means something to us
-    _NAMES = 8  # of one length
     _MAX_HEAD = 1 << 16
-
-cdef struct Name:
-    char lower[_NAME_BYTES]
-    int kind
-
-cdef struct Names:  # by their length
-    Name of_size[_NAME_BYTES][_NAMES]
-    int count[_NAME_BYTES]
-
-cdef struct Prefix:
-    char lower[_NAME_BYTES * 2]
-    Py_ssize_t size
-
-cdef Names _REQUEST_NAMES, _RESPONSE_NAMES
-cdef unsigned char _LOWER[256]  # of a letter of a name (RFC 9110 section 5.6.2), else 0
-cdef Prefix _PRIVATE, _PRIVATE_TYPE, _CLAIM
-
-
-cdef _fill(Names* names, dict kinds):
-    cdef Name* entry
-    cdef Py_ssize_t size
-    for size in range(_NAME_BYTES):
-        names.count[size] = 0
-    for name, kind in kinds.items():
-        size = len(name)
-        entry = &names.of_size[size][names.count[size]]
-        memcpy(entry.lower, <const char*>name, size)
-        entry.kind = kind
-        names.count[size] += 1
-
-
-cdef _set(Prefix* prefix, bytes lower):
-    prefix.size = len(lower)
-    memcpy(prefix.lower, <const char*>lower, prefix.size)
-
-
-_set(&_PRIVATE, PRIVATE_PREFIX)
-_set(&_PRIVATE_TYPE, PRIVATE_TYPE)
-_set(&_CLAIM, CLAIM_PREFIX)
-_fill(&_REQUEST_NAMES, REQUEST_KINDS)
-_fill(&_RESPONSE_NAMES, RESPONSE_KINDS)
-for _byte in range(256):
-    _LOWER[_byte] = 0
-for _byte in bytearray(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"):
-    _LOWER[_byte] = _byte
-for _byte in bytearray(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"):
-    _LOWER[_byte] = _byte + 32
 
 
 # -- reading -----------------------------------------------------------------------------------
-
-
-cdef bint _is_lower(const unsigned char* text, const char* lower, Py_ssize_t size) noexcept:
-    """Whether `text` is `lower` but for the case of its letters."""
-    cdef Py_ssize_t i
-    for i in range(size):
-        if (_LOWER[text[i]] or text[i]) != <unsigned char>lower[i]:
-            return False
-    return True
-
-
-cdef bint _begins(const unsigned char* text, Py_ssize_t size, const Prefix* prefix) noexcept:
-    return size >= prefix.size and _is_lower(text, prefix.lower, prefix.size)
 
 
 cdef bint _is_text(const unsigned char* at, const unsigned char* end) noexcept:
@@ -108,38 +47,6 @@ cdef bint _is_text(const unsigned char* at, const unsigned char* end) noexcept:
     return True
 
 
-cdef int _known(const Names* names, const unsigned char* name, Py_ssize_t size) noexcept:
-    cdef int i
-    cdef const Name* entry
-    if size < _NAME_BYTES:
-        for i in range(names.count[size]):
-            entry = &names.of_size[size][i]
-            if _LOWER[name[0]] == <unsigned char>entry.lower[0] and _is_lower(name, entry.lower, size):
-                return entry.kind
-    return PLAIN
-
-
-cdef int _request_kind(const unsigned char* name, Py_ssize_t size) noexcept:
-    """As head.pyx has it: its tables, then what it says of the other names."""
-    cdef int kind = _known(&_REQUEST_NAMES, name, size)
-    if kind != PLAIN:
-        return kind
-    if memchr(name, b"_", size) != NULL:
-        return DROPPED
-    if _begins(name, size, &_PRIVATE):
-        return DROPPED
-    if _begins(name, size, &_CLAIM):
-        return CLAIM
-    return PLAIN
-
-
-cdef int _response_kind(const unsigned char* name, Py_ssize_t size) noexcept:
-    cdef int kind = _known(&_RESPONSE_NAMES, name, size)
-    if kind == PLAIN and _begins(name, size, &_PRIVATE):
-        return DROPPED
-    return kind
-
-
 cdef struct Line:
     const unsigned char* name
     int name_size
@@ -152,9 +59,8 @@ cdef bint _read_line(const unsigned char* at, const unsigned char* end, Line* li
     """`Name: value` and CRLF, with just one blank and a value without blanks around it."""
     cdef const unsigned char* cr
     line.name = at
-    while at < end and _LOWER[at[0]]:
-        at += 1
-    line.name_size = <int>(at - line.name)
+    line.name_size = <int>name_size(at, end)
+    at += line.name_size
     if not line.name_size or end - at < 5 or at[0] != b":" or at[1] != b" ":
         return False
     at += 2
@@ -203,12 +109,12 @@ cdef bint _take_length(PlainHead* head, const Line* line) noexcept:
 
 
 cdef bint _is_keep_alive(const Line* line) noexcept:
-    return line.value_size == 10 and _is_lower(line.value, b"keep-alive", 10)
+    return line.value_size == 10 and is_lower(line.value, b"keep-alive", 10)
 
 
 cdef bint _take_request_field(PlainHead* head, const Line* line, int at) noexcept:
     """One field; False when this is not plain."""
-    cdef int kind = _request_kind(line.name, line.name_size)
+    cdef int kind = request_kind(line.name, line.name_size)
     cdef int size = line.name_size + line.value_size + 4
     cdef int value = at + line.name_size + 2
     if kind == PLAIN:
@@ -234,7 +140,7 @@ cdef bint _take_request_field(PlainHead* head, const Line* line, int at) noexcep
 
 cdef bint _take_response_field(PlainHead* head, const Line* line, int at) noexcept:
     """One field; False when this is not plain."""
-    cdef int kind = _response_kind(line.name, line.name_size)
+    cdef int kind = response_kind(line.name, line.name_size)
     if kind == LENGTH:
         return _take_length(head, line)
     if kind == CONNECTION:
@@ -247,7 +153,7 @@ cdef bint _take_response_field(PlainHead* head, const Line* line, int at) noexce
         return True
     if kind == DATE:
         head.is_dated = True
-    elif kind == CONTENT_TYPE and _begins(line.value, line.value_size, &_PRIVATE_TYPE):
+    elif kind == CONTENT_TYPE and is_private_type(line.value, line.value_size):
         return False
     return _add_run(
         head.run, &head.runs, MAX_RUNS, at, line.name_size + line.value_size + 4
@@ -260,7 +166,7 @@ cdef bint _take_keep_alive(PlainHead* head, const Line* line) noexcept:
     cdef int seconds = 0
     if head.keep_alive_s >= 0 or not 9 <= line.value_size <= 13:
         return False
-    if not _is_lower(line.value, b"timeout=", 8):
+    if not is_lower(line.value, b"timeout=", 8):
         return False
     for i in range(8, line.value_size):
         if not b"0" <= line.value[i] <= b"9":
@@ -402,6 +308,16 @@ cdef char* put(char* at, const void* text, Py_ssize_t size) noexcept:
     """Copy `size` bytes to `at`; where the next go."""
     memcpy(at, text, size)
     return at + size
+
+
+cdef char* put_bytes(char* at, bytes text) noexcept:
+    return put(at, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+
+
+cdef char* put_text(char* at, str text) except NULL:
+    cdef Py_ssize_t size = 0
+    cdef const char* utf8 = PyUnicode_AsUTF8AndSize(text, &size)
+    return put(at, utf8, size)
 
 
 cdef char* put_number(char* at, long long number) noexcept:
