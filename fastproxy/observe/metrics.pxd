@@ -16,5 +16,6 @@ cdef class RouteRequests:
     cdef double[::1] _cells, _bounds
     cdef int[::1] _codes
     cdef Py_ssize_t _requests, _duration, _sum
+
     @cython.locals(offset=Py_ssize_t, bucket=Py_ssize_t, cells="double[::1]")
     cpdef count(self, bytes method, int status, double seconds)

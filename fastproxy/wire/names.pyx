@@ -92,8 +92,9 @@ cdef int _known(const Names* names, const unsigned char* name, Py_ssize_t size) 
     if size < _NAME_BYTES:
         for i in range(names.count[size]):
             entry = &names.of_size[size][i]
-            if _LOWER[name[0]] == <unsigned char>entry.lower[0] and is_lower(name, entry.lower, size):
-                return entry.kind
+            if _LOWER[name[0]] == <unsigned char>entry.lower[0]:
+                if is_lower(name, entry.lower, size):
+                    return entry.kind
     return PLAIN
 
 

@@ -120,7 +120,9 @@ cdef bint _take_request_field(PlainHead* head, const Line* line, int at) noexcep
     if kind == PLAIN:
         return _add_run(head.run, &head.runs, MAX_RUNS, at, size)
     if kind == HOST:
-        return is_named_host(line.value, line.value_size) and _once(&head.host, value, line.value_size)
+        if not is_named_host(line.value, line.value_size):
+            return False
+        return _once(&head.host, value, line.value_size)
     if kind == LENGTH:
         return _take_length(head, line)
     if kind == CONNECTION:
