@@ -7,13 +7,17 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import bodies, small
+from benchmarks import bodies, connections, small
 from benchmarks.processes import CORES, LOAD_CORE, free_port, running, wait_for
 from benchmarks.question import Question
 from benchmarks.runner import Findings, Runner
 from benchmarks.table import table
 
-QUESTIONS: tuple[Question, ...] = (*small.QUESTIONS, *bodies.QUESTIONS)
+QUESTIONS: tuple[Question, ...] = (
+    *small.QUESTIONS,
+    *bodies.QUESTIONS,
+    *connections.QUESTIONS,
+)
 QUICK_SCALE = 0.05
 
 

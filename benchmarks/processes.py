@@ -88,11 +88,14 @@ def cpu_seconds(pid: int) -> float:
 
 
 def private_bytes(pid: int) -> int:
-    """Memory that would come back if the family ended (smaps_rollup, private)."""
+    """Memory that the family has written and nobody else has (smaps_rollup).
+
+    Clean pages belong to files, and become private or shared as other programs come and go.
+    """
     total = 0
     for member in family(pid):
         with suppress(OSError):
             for line in Path(f"/proc/{member}/smaps_rollup").read_text().splitlines():
-                if line.startswith(("Private_Clean:", "Private_Dirty:")):
+                if line.startswith("Private_Dirty:"):
                     total += int(line.split()[1]) * 1024
     return total
