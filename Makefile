@@ -13,7 +13,7 @@ test:        ## everything a change must pass
 	scripts/test
 lint:        ## style and types
 	scripts/lint
-bench: build ## CPU, memory and latency beside nginx and HAProxy
+bench: build ## speed, memory and latency beside nginx, HAProxy and Caddy
 	$(PYTHON) -m benchmarks
 asan: build  ## the chunker under AddressSanitizer and UndefinedBehaviorSanitizer
 	tests/isolated/asan.sh $(PYTHON)

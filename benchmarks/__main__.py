@@ -2,19 +2,22 @@
 
 import argparse
 import os
+import resource
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import bodies, connections, small
-from benchmarks.processes import CORES, LOAD_CORE, free_port, running, wait_for
+from benchmarks import bodies, connections, latency, small
+from benchmarks.chart import chart
+from benchmarks.processes import CORES, LOAD_CORE, ORIGIN_CORE, free_port, running, wait_for
 from benchmarks.question import Question
 from benchmarks.runner import Findings, Runner
 from benchmarks.table import table
 
 QUESTIONS: tuple[Question, ...] = (
     *small.QUESTIONS,
+    *latency.QUESTIONS,
     *bodies.QUESTIONS,
     *connections.QUESTIONS,
 )
@@ -30,6 +33,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--quick", action="store_true", help="one short round: whether it works, not how fast"
     )
     parser.add_argument("--output", type=Path, help="also write the table to this file")
+    parser.add_argument("--chart", type=Path, help="also draw the figures into this file (SVG)")
     options = parser.parse_args(arguments)
     options.questions = [each for each in QUESTIONS if options.only in each.title]
     if not options.questions:
@@ -43,7 +47,7 @@ def run(options: argparse.Namespace) -> Findings:
         directory, origin = Path(name), free_port()
         log = directory / "origin.log"
         command = [sys.executable, "-m", "benchmarks.origin", str(origin)]
-        with running(command, LOAD_CORE, log):
+        with running(command, ORIGIN_CORE, log):
             wait_for(origin, log)
             rounds = 1 if options.quick else options.rounds
             scale = QUICK_SCALE if options.quick else 1.0
@@ -51,17 +55,21 @@ def run(options: argparse.Namespace) -> Findings:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run."""
+    """Run. 1: something failed, and the table says what."""
     options = parsed(arguments)
     if len(CORES) < 2:
         print("two cores are needed: one for the proxy, one for the load", file=sys.stderr)
         return 2
     os.sched_setaffinity(0, {LOAD_CORE})
-    text = table(run(options))
-    print(text)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # the proxies inherit it
+    findings = run(options)
+    print(table(findings))
     if options.output:
-        options.output.write_text(text + "\n")
-    return 0
+        options.output.write_text(table(findings) + "\n")
+    if options.chart:
+        options.chart.write_text(chart(findings))
+    return 1 if findings.failures else 0
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import socket
 
-from benchmarks.peers import PLAIN
+from benchmarks.peers import LARGE
 from benchmarks.processes import cpu_seconds
 from benchmarks.question import Peer, Question, Target
 
@@ -51,14 +51,14 @@ QUESTIONS = (
         "large chunked upload passed through",
         UNIT,
         lambda peer, scale: upload(peer, "/x", int(SIZE * scale)),
-        PLAIN,
+        LARGE,
         (Target(0.9, "HAProxy"), Target(0.6, "nginx")),
     ),
     Question(
         "large answer passed through",
         UNIT,
         lambda peer, scale: download(peer, int(SIZE * scale)),
-        PLAIN,
+        LARGE,
         (Target(0.9, "HAProxy"), Target(0.6, "nginx")),
     ),
 )

@@ -29,7 +29,7 @@ def _start(
             text = text.replace(f"@{key}@", value)
         return text
 
-    configuration, log = site.directory / template, site.directory / "output.log"
+    configuration, log = site.directory / Path(template).name, site.directory / "output.log"
     configuration.write_text(fill((CONFIGURATIONS / template).read_text()))
     program = find_program(command[0]) or command[0]
     words = [program, *map(fill, command[1:]), str(configuration)]
@@ -65,28 +65,34 @@ def ours(template: str = "fastproxy.toml", **values: str) -> Contestant:
     return Contestant(OURS, start)
 
 
-def nginx(**values: str) -> Contestant:
+def nginx(name: str = "nginx", **values: str) -> Contestant:
     """nginx, unbuffered towards the origin."""
-    return contestant("nginx", ("nginx", "-c"), "nginx.conf", (NGINX_NEED,), **values)
+    values = {"ACCESS_LOG": "off", "BUFFERS": "", **values}
+    return contestant(name, ("nginx", "-c"), "nginx.conf", (NGINX_NEED,), **values)
 
 
-def haproxy(**values: str) -> Contestant:
+def haproxy(name: str = "HAProxy", **values: str) -> Contestant:
     """HAProxy in http mode with one thread."""
-    return contestant("HAProxy", ("haproxy", "-f"), "haproxy.cfg", (HAPROXY_NEED,), **values)
+    values = {"ACCESS_LOG": "", "BUFFERS": "", **values}
+    return contestant(name, ("haproxy", "-f"), "haproxy.cfg", (HAPROXY_NEED,), **values)
 
 
 def caddy(**values: str) -> Contestant:
     """Caddy with one thread, and what it writes by itself in its own directory."""
+    values = {"ACCESS_LOG": "", **values}
     command = ("env", "GOMAXPROCS=1", "XDG_CONFIG_HOME=@DIRECTORY@", "XDG_DATA_HOME=@DIRECTORY@")
     run = ("caddy", "run", "--adapter", "caddyfile", "--config")
     return contestant("Caddy", (*command, *run), "Caddyfile", (CADDY_NEED,), **values)
 
 
-FASTPROXY = ours()
-NGINX = nginx(ACCESS_LOG="off")
-HAPROXY = haproxy(ACCESS_LOG="")
-CADDY = caddy(ACCESS_LOG="")
-RELAY = contestant("TCP relay", ("haproxy", "-f"), "relay.cfg", (HAPROXY_NEED,))
+def relay(splice: str) -> Contestant:
+    """HAProxy in tcp mode."""
+    command = ("haproxy", "-f")
+    return contestant("TCP relay", command, "relay.cfg", (HAPROXY_NEED,), SPLICE=splice)
+
+
+FASTPROXY, NGINX, HAPROXY, CADDY = ours(), nginx(), haproxy(), caddy()
+RELAY = relay("option splice-auto")
 PLAIN = (FASTPROXY, NGINX, HAPROXY, CADDY, RELAY)
 
 # With an access log: each as it is installed, ours to a file, which it writes in batches.
@@ -95,4 +101,16 @@ LOGGING = (
     nginx(ACCESS_LOG="@DIRECTORY@/access.log"),
     haproxy(ACCESS_LOG="log stdout format raw local0\n  option httplog"),
     caddy(ACCESS_LOG="log {\n\t\toutput file @DIRECTORY@/access.log\n\t}"),
+)
+
+# For large bodies, with nginx and HAProxy a second time: given larger buffers, which each of their
+# connections may take, they copy fewer and warmer bytes.
+LARGE = (
+    *(FASTPROXY, NGINX, HAPROXY, CADDY),
+    relay("option splice-request\n  option splice-response"),
+    nginx(
+        "nginx, large buffers",
+        BUFFERS="client_body_buffer_size 1m;\n  proxy_buffer_size 16k;\n  proxy_buffers 8 64k;",
+    ),
+    haproxy("HAProxy, large buffers", BUFFERS="tune.bufsize 65536"),
 )

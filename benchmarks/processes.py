@@ -10,9 +10,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 START_S = 15.0
-# The first two that we may use; `taskset -c 2,3 python -m benchmarks` chooses others.
+# The first that we may use; `taskset -c 2,3 python -m benchmarks` chooses others. With two of them
+# the load and the backend share one.
 CORES = sorted(os.sched_getaffinity(0))
-PROXY_CORE, LOAD_CORE = CORES[0], CORES[1] if len(CORES) > 1 else CORES[0]
+PROXY_CORE, LOAD_CORE, ORIGIN_CORE = (CORES[min(n, len(CORES) - 1)] for n in range(3))
 
 
 def free_port() -> int:
@@ -25,12 +26,21 @@ def free_port() -> int:
 
 
 @contextmanager
+def on_core(core: int) -> Iterator[None]:
+    """The calling thread, and whatever it starts meanwhile, is on this core."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextmanager
 def running(command: Sequence[str], core: int, log: Path) -> Iterator[int]:
     """Run `command` on `core`; its pid. Ended with SIGTERM, then SIGKILL."""
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            ["taskset", "-c", str(core), *command], stdout=output, stderr=subprocess.STDOUT
-        )
+    with log.open("wb") as output, on_core(core):
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
     try:
         yield process.pid
     finally:

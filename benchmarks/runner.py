@@ -1,6 +1,7 @@
 """Asking: everybody in turn, round after round, so that what disturbs the machine disturbs all."""
 
 import sys
+import tempfile
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -11,13 +12,14 @@ from benchmarks.question import Contestant, Peer, Question, Site
 
 @dataclass(slots=True)
 class Findings:
-    """Figures by contestant for each question, and remarks on what is not among them."""
+    """Figures by contestant for each question, and why some are not there."""
 
     figures: dict[Question, dict[str, float]] = field(default_factory=dict)
-    remarks: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Runner:
     """`directory`: for everything that is written; `origin`: port of the backend."""
 
@@ -25,56 +27,65 @@ class Runner:
     origin: int
     rounds: int
     scale: float
+    findings: Findings = field(default_factory=Findings)
 
     def ask_all(self, questions: Iterable[Question]) -> Findings:
         """Every question whose needs are met, to every contestant whose needs are met."""
-        findings = Findings()
-        for number, question in enumerate(questions):
+        for question in questions:
             print(f"{question.title} ", end="", file=sys.stderr, flush=True)
-            if absent := [str(need) for need in question.needs if not need.is_met]:
-                findings.remarks.append(f"{question.title}: not asked without {', '.join(absent)}")
+            absent = ", ".join(str(need) for need in question.needs if not need.is_met)
+            if absent:
+                self.findings.left_out.append(f"{question.title}: not asked without {absent}")
             else:
-                findings.figures[question] = self._ask(number, question, findings.remarks)
+                self.findings.figures[question] = self._ask(question)
             print(file=sys.stderr)
-        return findings
+        return self.findings
 
-    def _ask(self, number: int, question: Question, remarks: list[str]) -> dict[str, float]:
+    def _ask(self, question: Question) -> dict[str, float]:
         figures: dict[str, list[float]] = {}
         with ExitStack() as stack:
             peers = [
-                stack.enter_context(each.start(self._site(number, each)))
-                for each in self._present(question, remarks)
+                peer
+                for contestant in self._present(question)
+                if (peer := self._started(question, contestant, stack))
             ]
             for _ in range(min(self.rounds, question.rounds)):
                 for peer in list(peers):
-                    if (figure := self._figure(question, peer, remarks)) is None:
+                    if (figure := self._figure(question, peer)) is None:
                         peers.remove(peer)
                         figures.pop(peer.name, None)
                     else:
                         figures.setdefault(peer.name, []).append(figure)
         return {name: question.pick(values) for name, values in figures.items()}
 
-    def _site(self, number: int, contestant: Contestant) -> Site:
-        directory = self.directory / f"{number}-{contestant.name.replace(' ', '-')}"
-        directory.mkdir()
-        return Site(directory, self.origin)
-
-    def _present(self, question: Question, remarks: list[str]) -> list[Contestant]:
+    def _present(self, question: Question) -> list[Contestant]:
         present = []
         for contestant in question.contestants:
-            absent = [str(need) for need in contestant.needs if not need.is_met]
-            remark = f"{contestant.name}: left out without {', '.join(absent)}"
+            absent = ", ".join(str(need) for need in contestant.needs if not need.is_met)
+            remark = f"{contestant.name}: left out without {absent}"
             if not absent:
                 present.append(contestant)
-            elif remark not in remarks:
-                remarks.append(remark)
+            elif remark not in self.findings.left_out:
+                self.findings.left_out.append(remark)
         return present
 
-    def _figure(self, question: Question, peer: Peer, remarks: list[str]) -> float | None:
+    def _started(self, question: Question, contestant: Contestant, stack: ExitStack) -> Peer | None:
+        site = Site(Path(tempfile.mkdtemp(dir=self.directory)), self.origin)
+        try:
+            return stack.enter_context(contestant.start(site))
+        except (OSError, RuntimeError) as error:
+            self._failed(question, contestant.name, error)
+            return None
+
+    def _figure(self, question: Question, peer: Peer) -> float | None:
         try:
             figure = question.ask(peer, self.scale)
         except (OSError, RuntimeError) as error:
-            remarks.append(f"{question.title}: {peer.name} failed: {error}")
+            self._failed(question, peer.name, error)
             return None
         print(".", end="", file=sys.stderr, flush=True)
         return figure
+
+    def _failed(self, question: Question, name: str, error: Exception) -> None:
+        print("!", end="", file=sys.stderr, flush=True)
+        self.findings.failures.append(f"{question.title}: {name} failed: {error}")

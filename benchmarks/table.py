@@ -42,14 +42,13 @@ def row(question: Question, figures: dict[str, float]) -> tuple[str, ...]:
 
 
 def table(findings: Findings) -> str:
-    """Everything that was measured, in Markdown."""
+    """Everything that was measured, in Markdown, and what was not."""
     rows = [HEAD, *(row(question, found) for question, found in findings.figures.items())]
     widths = [max(len(line[column]) for line in rows) for column in range(len(HEAD))]
     lines = ["| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in rows]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    known = [
-        f"{question.title}: {question.known}" for question in findings.figures if question.known
-    ]
+    lines += ["", f"In brackets: {OURS}'s figure as a multiple of this one."]
+    known = "; ".join(f"{each.title}: {each.known}" for each in findings.figures if each.known)
     if known:
-        lines += ["", "For orientation, not of this run: " + "; ".join(known) + "."]
-    return "\n".join([*lines, *(["", *findings.remarks] if findings.remarks else [])])
+        lines.append(f"For orientation, not of this run: {known}.")
+    return "\n".join([*lines, *findings.left_out, *findings.failures])

@@ -3,7 +3,7 @@
 import re
 import subprocess
 
-from benchmarks.processes import LOAD_CORE, cpu_seconds
+from benchmarks.processes import LOAD_CORE, cpu_seconds, on_core
 from benchmarks.question import Need, Peer
 
 WRK_NEED = Need("wrk", debian="wrk")
@@ -15,13 +15,16 @@ def cpu_per_request(peer: Peer, path: str, seconds: float, *options: str) -> flo
 
     `options` are wrk's. Raises RuntimeError when a request fails or none is answered.
     """
-    command = ["taskset", "-c", str(LOAD_CORE), "wrk", "-t1", f"-c{CONNECTIONS}", *options]
     url = f"http://127.0.0.1:{peer.port}{path}"
-    before = cpu_seconds(peer.pid)
     # It takes whole seconds only.
-    run = subprocess.run(
-        [*command, f"-d{max(1, round(seconds))}s", url], capture_output=True, text=True
-    )
+    duration = f"-d{max(1, round(seconds))}s"
+    before = cpu_seconds(peer.pid)
+    with on_core(LOAD_CORE):
+        run = subprocess.run(
+            ["wrk", "-t1", f"-c{CONNECTIONS}", *options, duration, url],
+            capture_output=True,
+            text=True,
+        )
     used = cpu_seconds(peer.pid) - before
     return used / requests_of(run.stdout + run.stderr) * 1e6
 

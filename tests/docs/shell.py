@@ -1,4 +1,4 @@
-"""The documents' fenced blocks, and a shell in which `fastproxy` is this checkout."""
+"""The documents' fenced blocks, and a shell in which `fastproxy` and `python` are this checkout's."""
 
 import os
 import re
@@ -35,12 +35,13 @@ def blocks(*languages: str) -> list[Block]:
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
-    """Ours without settings of fastproxy, with the command `fastproxy` first in the path."""
+    """Ours without settings of fastproxy, with `fastproxy` and `python` first in the path."""
     programs = folder / "bin"
     programs.mkdir(exist_ok=True)
-    command = programs / "fastproxy"
-    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m fastproxy "$@"\n')
-    command.chmod(0o755)
+    for name, words in {"fastproxy": " -m fastproxy", "python": ""}.items():
+        command = programs / name
+        command.write_text(f'#!/bin/sh\nexec {sys.executable}{words} "$@"\n')
+        command.chmod(0o755)
     kept = {key: value for key, value in os.environ.items() if not key.startswith("FASTPROXY_")}
     search = os.pathsep.join([str(ROOT), str(folder)])
     path = f"{programs}:{kept.get('PATH', os.defpath)}"

@@ -30,14 +30,15 @@ CONFIGURATIONS = blocks("toml")
 DEMO_COMMANDS = [block for block in COMMANDS if "curl" in block.text]
 PREPARATION = next(block for block in COMMANDS if "fastproxy check" in block.text)
 SERVE = next(block for block in COMMANDS if block.text == "fastproxy serve\n")
-HERE = [*DEMO_COMMANDS, PREPARATION, SERVE]
+BENCHMARK = next(block for block in COMMANDS if "benchmarks --quick" in block.text)
+HERE = [*DEMO_COMMANDS, PREPARATION, SERVE, BENCHMARK]
 # Blocks that no test runs, and why.
 EXCEPTIONS = {
     "scripts/demo --port 8080\n": "test_demo.py runs what it starts; it installs packages",
     "scripts/test\n": "it is what runs this",
     "scripts/test -n 0 tests/docs/test_flow.py\n": "it is what runs this",
     "pip install .\n": "scripts/setup does the same; it needs a package index",
-    "python -m benchmarks --rounds 3\n": "takes minutes and measures",
+    "python -m benchmarks --rounds 5\n": "takes minutes and measures; the quick one is run",
 }
 
 
@@ -128,6 +129,15 @@ def serving(home: Home, changes: dict[str, str]) -> Iterator[None]:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+def test_the_quick_benchmark_shows_a_table_and_draws_a_chart(tmp_path: Path) -> None:
+    done = shell(BENCHMARK.text, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    titles = [line.split("|")[1].strip() for line in done.stdout.splitlines() if "|" in line]
+    assert titles[2:] == ["small request", "small request, access log"]
+    assert "small request (CPU us/request)" in (tmp_path / "figures.svg").read_text()
 
 
 # -- configurations --------------------------------------------------------------------------------

@@ -1,0 +1,72 @@
+"""`python -m benchmarks` asks real proxies and shows what it found; nothing here looks at speed."""
+
+import os
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from benchmarks.__main__ import QUESTIONS
+from benchmarks.question import OURS
+from benchmarks.table import HEAD
+
+ROOT = Path(__file__).parents[2]
+TITLE = "10 header fields each way"
+FIGURE = r"[\d,.]+"
+
+two_cores = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+
+
+def run(*options: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
+    environment = os.environ if path is None else {**os.environ, "PATH": path}
+    command = [sys.executable, "-m", "benchmarks", *options]
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=100
+    )
+
+
+@two_cores
+def test_one_question_is_asked_of_everybody_who_is_installed(tmp_path: Path) -> None:
+    chart, output = tmp_path / "chart.svg", tmp_path / "table.md"
+    done = run("--quick", "--only", TITLE, "--chart", str(chart), "--output", str(output))
+    assert done.returncode == 0, done.stdout + done.stderr
+    head, rule, row, *_ = done.stdout.splitlines()
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert [cell.strip() for cell in head.strip("|").split("|")] == list(HEAD)
+    assert set(rule) == {"|", "-"}
+    found = dict(zip(HEAD, cells, strict=True))
+    assert (found["question"], found["unit"]) == (TITLE, "CPU us/request")
+    assert re.fullmatch(FIGURE, found[OURS])
+    for name in ("nginx", "HAProxy", "TCP relay"):  # scripts/setup has them for the tests
+        assert re.fullmatch(rf"{FIGURE} \({FIGURE}\)", found[name])
+    assert re.fullmatch(rf"<= 1 x nginx: (met|NOT MET) \({FIGURE}\)", found["target"])
+    assert output.read_text() == done.stdout
+    texts = [text.text for text in ET.parse(chart).iter("{http://www.w3.org/2000/svg}text")]
+    assert texts[0] == f"{TITLE} (CPU us/request)"
+    assert {OURS, "nginx", "HAProxy", "TCP relay"} <= set(texts)
+
+
+@two_cores
+def test_without_the_load_generator_it_says_which_package_has_it() -> None:
+    done = run("--quick", "--only", TITLE, path="/nowhere")
+    assert f"{TITLE}: not asked without wrk (Debian: wrk)" in done.stdout
+    assert done.returncode == 0
+
+
+def test_a_question_that_is_not_there_is_refused() -> None:
+    done = run("--only", "the meaning of life")
+    assert done.returncode == 2
+    assert "no question holds 'the meaning of life'" in done.stderr
+
+
+def test_every_question_is_put_to_us_and_has_a_title_of_its_own() -> None:
+    titles = [question.title for question in QUESTIONS]
+    assert len(set(titles)) == len(titles)
+    for question in QUESTIONS:
+        names = [contestant.name for contestant in question.contestants]
+        assert OURS in names
+        assert len(set(names)) == len(names)
+        assert {target.than for target in question.targets} <= {"", *names}
