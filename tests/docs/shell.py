@@ -1,4 +1,4 @@
-"""The documents' fenced blocks, and a shell in which `fastproxy` and `python` are this checkout's."""
+"""The documents' fenced blocks, and a shell whose `fastproxy` and `python` are ours."""
 
 import os
 import re

@@ -136,8 +136,8 @@ def test_the_quick_benchmark_shows_a_table_and_draws_a_chart(tmp_path: Path) -> 
     done = shell(BENCHMARK.text, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     titles = [line.split("|")[1].strip() for line in done.stdout.splitlines() if "|" in line]
-    assert titles[2:] == ["small request", "small request, access log"]
-    assert "small request (CPU us/request)" in (tmp_path / "figures.svg").read_text()
+    assert titles[2:] == ["small request, access log"]
+    assert "small request, access log (CPU us/request)" in (tmp_path / "figures.svg").read_text()
 
 
 # -- configurations --------------------------------------------------------------------------------
