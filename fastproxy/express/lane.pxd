@@ -13,11 +13,9 @@ cdef enum:
 
 cdef class Lane(Shortcut):
     cdef readonly FrontContext context
-    cdef object _access_log
     cdef Ways _ways
     cdef LogLines _lines
     cdef int _max_count, _max_target, _max_head
-    cdef bint _is_logging
     cdef long long _date_second
     cdef bytes _date_line  # of that second
     cdef PlainHead _head  # scanned last

@@ -47,9 +47,7 @@ cdef class Lane(Shortcut):
     def __init__(self, FrontContext context, table, handlers, requests_of, access_log):
         self.context = context
         self._ways = Ways(table, handlers, requests_of)
-        self._lines = LogLines()
-        self._access_log = access_log
-        self._is_logging = access_log.enabled
+        self._lines = LogLines(access_log)
         self._max_count = context.limits.header_count
         self._max_target = context.limits.target_bytes
         self._max_head = context.limits.header_bytes
@@ -210,16 +208,14 @@ cdef class Lane(Shortcut):
         cdef Served served
         cdef double duration_s = _now() - trip.started_at
         trip.way.requests.count(trip.way.method, status, duration_s)
-        if self._is_logging:
+        if self._lines.is_on:
             served.request_id = trip.request_id
             served.request_id_size = trip.request_id_size
             served.status = status
             served.received = trip.length if trip.length > 0 else 0
             served.sent = sent
             served.duration_s = duration_s
-            self._access_log.add(
-                self._lines.line(self._out, &served, trip.remote_ip(), trip.way.log_fields)
-            )
+            self._lines.add(&served, trip.remote_ip(), trip.way.log_fields)
 
 
 @cython.final

@@ -6,8 +6,16 @@ cdef struct Served:
     long long sent  # bytes of the answer's body
     double duration_s
 
+cdef enum:
+    FLUSH_BYTES = 32 * 1024  # as AccessLog
+    OUT_BYTES = 64 * 1024
+
 cdef class LogLines:
+    cdef object _access_log
+    cdef readonly bint is_on
     cdef long long _second
     cdef bytes _time  # of `_second`
+    cdef char _out[OUT_BYTES]
+    cdef Py_ssize_t _size
 
-    cdef bytes line(self, char* out, const Served* served, str remote_ip, bytes fields)
+    cdef add(self, const Served* served, str remote_ip, bytes fields)

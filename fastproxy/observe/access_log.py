@@ -4,6 +4,7 @@ A line holds no query string and no header, so no token and no presigned URL can
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -79,6 +80,7 @@ class AccessLog:
         self._lines: deque[bytes] = deque()
         self._size = 0
         self._timer: asyncio.TimerHandle | None = None
+        self.sources: list[Callable[[], bytes]] = []  # whole lines that wait elsewhere
         self._open = _opener(target)
         self._sink = self._open() if self._open else None
 
@@ -89,25 +91,29 @@ class AccessLog:
 
     def write(self, record: RequestRecord) -> None:
         """Take one request into the log; needs a running event loop."""
-        if self._sink is not None:
-            self.add(_encode(record))
-
-    def add(self, line: bytes) -> None:
-        """Take a whole line into the log; needs a running event loop."""
+        if self._sink is None:
+            return
         if self._size >= MAX_PENDING_BYTES:
             self._dropped.add()
             return
+        line = _encode(record)
         self._lines.append(line)
         before = self._size
         self._size = before + len(line)
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._on_timer)
+        self.wake()
         # Only on crossing the mark: a stuck reader must not cost an attempt for every line.
         if before < FLUSH_BYTES <= self._size:
             self.flush()
 
+    def wake(self) -> None:
+        """A line waits: flush before long. Needs a running event loop."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._on_timer)
+
     def flush(self) -> None:
         """Hand over what the sink takes now; the rest stays for the next time."""
+        for source in self.sources:
+            self._take_over(source())
         while self._lines and self._sink is not None:
             batch, count = self._take(self._sink.burst)
             try:
@@ -118,6 +124,20 @@ class AccessLog:
             if taken < len(batch):
                 self._put_back(batch[taken:])
                 return
+
+    def _take_over(self, block: bytes) -> None:
+        """Whole lines, which a file takes as they are."""
+        sink = self._sink
+        if sink is None or not block:
+            return
+        if self._size >= MAX_PENDING_BYTES:
+            self._dropped.add(block.count(b"\n"))
+            return
+        if not self._lines and len(block) <= sink.burst:
+            with contextlib.suppress(OSError):  # met again, and counted, with the lines
+                block = block[sink.write(block) :]
+        self._lines.extend(block.splitlines(keepends=True))
+        self._size += len(block)
 
     def reopen(self) -> None:
         """Follow a log rotation. Keeps the old file when the new one cannot be opened."""
