@@ -64,7 +64,7 @@ class Deadlines:
     def watch(self, timed: Timed) -> None:
         """Look after `timed` until `forget`. Call again when its deadline has become earlier."""
         old = timed.bucket
-        if old != _NOWHERE:
+        if old >= 0:  # not _NOWHERE: a comparison in C
             # The short way for what is called five times a request.
             if old * self._tick_s <= timed.deadline or old <= self._bucket(timed.deadline):
                 return

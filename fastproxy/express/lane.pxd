@@ -19,15 +19,20 @@ cdef class Lane(Shortcut):
     cdef long long _date_second
     cdef bytes _date_line  # of that second
     cdef PlainHead _head  # scanned last
-    cdef char _out[OUT_BYTES]  # written last
+    cdef char _out[OUT_BYTES]  # written last: a head, and its body if that is small
+    cdef Py_ssize_t _written
+    cdef Py_ssize_t _body_at  # in what was read, of a body that is not in `_out`
 
     cdef bint _may_take(self, Py_ssize_t nbytes) noexcept
     cdef _identify(self, LaneTrip trip, const unsigned char* data)
     cdef _new_id(self, LaneTrip trip)
     cdef bint _is_known_scheme(self, const unsigned char* data) noexcept
-    cdef bytes _forwarded(self, LaneTrip trip, const unsigned char* data, Py_ssize_t nbytes)
-    cdef _begin(self, LaneTrip trip, bytes message)
-    cdef list _answer(self, const unsigned char* data, Py_ssize_t nbytes)
+    cdef _write_request(self, LaneTrip trip, const unsigned char* data)
+    cdef _write_answer(self, const unsigned char* data)
+    cdef void _join_body(self, const unsigned char* data, Py_ssize_t nbytes) noexcept
+    cdef list _send(self, int fd, object transport, Py_ssize_t nbytes)
+    cdef list _rest(self, Py_ssize_t sent, Py_ssize_t nbytes)
+    cdef _begin(self, LaneTrip trip, Py_ssize_t nbytes)
     cdef char* _put_date(self, char* at) except NULL
     cdef _report(self, LaneTrip trip, int status, long long sent)
 
@@ -43,7 +48,7 @@ cdef class LaneTrip(Trip):
     cdef char request_id[REQUEST_ID_BYTES]
     cdef int request_id_size
 
-    cdef _pass_on(self, int status, Py_ssize_t sent, list pieces)
+    cdef _pass_on(self, int status, Py_ssize_t body, Py_ssize_t nbytes)
     cdef Exchange _exchange(self, ClientConnection client)
     cdef _over(self)
     cdef str remote_ip(self)

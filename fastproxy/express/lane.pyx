@@ -14,8 +14,9 @@ from fastproxy.handlers.proxy_pass import ProxyPass
 from fastproxy.wire.date import date_field
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.memoryview cimport PyMemoryView_GET_BUFFER
+from libc.string cimport memset
 from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
 
 from fastproxy.exchange cimport Exchange
@@ -30,12 +31,18 @@ from fastproxy.wire.plain cimport (
 )
 
 cdef extern from "<sys/socket.h>" nogil:
-    ssize_t send(int fd, const void* data, size_t size, int flags)
+    cdef struct iovec:
+        void* iov_base
+        size_t iov_len
+    cdef struct msghdr:
+        iovec* msg_iov
+        size_t msg_iovlen
+    ssize_t sendmsg(int fd, const msghdr* message, int flags)
     int MSG_DONTWAIT, MSG_NOSIGNAL
 
 cdef enum:
     _MAX_ANSWER_HEAD = 64 * 1024  # that of UpstreamConnection
-    _JOINED_BYTES = 16 * 1024  # up to here a copy costs less than a second piece of a write
+    _JOINED_BYTES = 4 * 1024  # up to here a copy costs less than a second piece of a write
 
 cdef double _NEVER = NEVER
 
@@ -76,7 +83,9 @@ cdef class Lane(Shortcut):
         self._identify(trip, data)
         if client._is_trusted and not self._is_known_scheme(data):
             return False
-        self._begin(trip, self._forwarded(trip, data, nbytes))
+        self._write_request(trip, data)
+        self._join_body(data, nbytes)
+        self._begin(trip, nbytes)
         return True
 
     cdef bint _may_take(self, Py_ssize_t nbytes) noexcept:
@@ -122,9 +131,9 @@ cdef class Lane(Shortcut):
             return data[run.at:run.at + 4] == b"http"
         return run.size == 5 and data[run.at:run.at + 5] == b"https"
 
-    cdef bytes _forwarded(self, LaneTrip trip, const unsigned char* data, Py_ssize_t nbytes):
-        """What handlers/forwarded.py would make of it, with the body. `_out` has room: what was
-        read has at most 8 KiB, and nothing of it is written more than twice."""
+    cdef _write_request(self, LaneTrip trip, const unsigned char* data):
+        """What handlers/forwarded.py would make of it. `_out` has room: a read where a head may
+        start has at most 8 KiB, and nothing of it is written more than twice."""
         cdef PlainHead* head = &self._head
         cdef bint is_trusted = trip.client._is_trusted
         cdef Run* host = &head.host
@@ -155,10 +164,47 @@ cdef class Lane(Shortcut):
             at = put(at, b"\r\nContent-Length: ", 18)
             at = put_number(at, head.length)
         at = put(at, b"\r\n\r\n", 4)
-        at = put(at, data + head.size, nbytes - head.size)
-        return PyBytes_FromStringAndSize(self._out, at - self._out)
+        self._written = at - self._out
 
-    cdef _begin(self, LaneTrip trip, bytes message):
+    cdef void _join_body(self, const unsigned char* data, Py_ssize_t nbytes) noexcept:
+        """Put a small body behind what is written; a larger one is sent from where it is."""
+        self._body_at = self._head.size
+        if nbytes - self._body_at <= _JOINED_BYTES:
+            put(self._out + self._written, data + self._body_at, nbytes - self._body_at)
+            self._written += nbytes - self._body_at
+            self._body_at = nbytes
+
+    cdef list _send(self, int fd, object transport, Py_ssize_t nbytes):
+        """Write without the transport, of which nothing waits; what is left, for the transport.
+
+        Half of what a write by the transport costs. A transport that is closing may have closed its
+        descriptor, which may be somebody else's by now: so it is asked first.
+        """
+        cdef iovec pieces[2]
+        cdef msghdr message
+        cdef Py_ssize_t sent = 0
+        cdef Py_ssize_t body = nbytes - self._body_at
+        pieces[0].iov_base = self._out
+        pieces[0].iov_len = self._written
+        pieces[1].iov_base = <void*>(_memory(self.context.scratch.view) + self._body_at)
+        pieces[1].iov_len = body
+        memset(&message, 0, sizeof(message))
+        message.msg_iov = pieces
+        message.msg_iovlen = 2 if body else 1
+        if fd >= 0 and not transport.is_closing():
+            sent = sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL)
+        if sent == self._written + body:
+            return None
+        return self._rest(max(sent, 0), nbytes)  # an error meets the transport, too, which tells
+
+    cdef list _rest(self, Py_ssize_t sent, Py_ssize_t nbytes):
+        view = self.context.scratch.view
+        if sent >= self._written:
+            return [view[self._body_at + sent - self._written:nbytes]]
+        head = PyBytes_FromStringAndSize(self._out + sent, self._written - sent)
+        return [head, view[self._body_at:nbytes]] if self._body_at < nbytes else [head]
+
+    cdef _begin(self, LaneTrip trip, Py_ssize_t nbytes):
         """Send it over a kept connection, of which there is one."""
         cdef ClientConnection client = trip.client
         cdef UpstreamConnection upstream = <UpstreamConnection>trip.way.target.pool.take_idle()
@@ -169,18 +215,19 @@ cdef class Lane(Shortcut):
         client._pace.begin()
         upstream.begin(None, trip.way.method, trip.way.target.body_timeout_s)
         upstream._trip = trip
-        _send(upstream._transport, upstream._fd, message)
+        rest = self._send(upstream._fd, upstream._transport, nbytes)
+        if rest is not None:
+            upstream.send(rest)
         upstream.is_request_sent = True
         upstream.expect_answer_within(trip.way.target.header_timeout_s)
 
-    cdef list _answer(self, const unsigned char* data, Py_ssize_t nbytes):
+    cdef _write_answer(self, const unsigned char* data):
         """What Exchange.respond and write would make of the answer that was scanned.
 
         `_out` has room: a head has at most 64 KiB.
         """
         cdef PlainHead* head = &self._head
         cdef char* at = put(self._out, data, head.first_line)
-        cdef bint is_joined = nbytes - head.size <= _JOINED_BYTES
         at = put_runs(at, data, head.run, head.runs)
         if not head.is_dated:
             at = self._put_date(at)
@@ -189,10 +236,7 @@ cdef class Lane(Shortcut):
             at = put_number(at, head.length)
             at = put(at, b"\r\n", 2)
         at = put(at, b"\r\n", 2)
-        if is_joined:
-            at = put(at, data + head.size, nbytes - head.size)
-        message = PyBytes_FromStringAndSize(self._out, at - self._out)
-        return [message] if is_joined else [message, self.context.scratch.view[head.size:nbytes]]
+        self._written = at - self._out
 
     cdef char* _put_date(self, char* at) except NULL:
         """The field line of wire/date.py, which is the same for a second."""
@@ -240,23 +284,25 @@ cdef class LaneTrip(Trip):
             return False
         if 0 <= head.keep_alive_s and head.keep_alive_s - 1 < upstream.idle_timeout_s:
             return False
-        self._pass_on(head.status, body, lane._answer(data, nbytes))
+        lane._write_answer(data)
+        lane._join_body(data, nbytes)
+        self._pass_on(head.status, body, nbytes)
         return True
 
-    cdef _pass_on(self, int status, Py_ssize_t sent, list pieces):
+    cdef _pass_on(self, int status, Py_ssize_t body, Py_ssize_t nbytes):
         """The answer is complete: both connections are free, the client's once it has it."""
         cdef Lane lane = self.lane
         cdef ClientConnection client = self.client
         cdef UpstreamConnection upstream = self.upstream
         self._over()
         upstream.has_answered = True
+        rest = lane._send(client._link._fd, client._link._transport, nbytes)
+        if rest is not None:
+            client._link.write(rest)
+        # Only now: who waits for it may take another scratch.
         upstream.rest()
         self.way.target.pool.give_back(upstream)
-        if len(pieces) == 1:
-            _send(client._link._transport, client._link._fd, pieces[0])
-        else:
-            client._link.write(pieces)
-        lane._report(self, status, sent)
+        lane._report(self, status, body)
         if client._pending or client._link.is_blocked or client._link.has_eof:
             client.exchange_over(keep=True)
         elif client._phase is WAIT:
@@ -301,22 +347,6 @@ cdef class LaneTrip(Trip):
             chain = self.head[self.chain.at:self.chain.at + self.chain.size]
             return lane.context.client_of(chain) or self.client._remote_ip
         return self.client._remote_ip
-
-
-cdef _send(object transport, int fd, bytes message):
-    """Write without the transport, of which nothing is waiting, as far as the kernel takes it.
-
-    Half of what a write by the transport costs. A transport that is closing may have closed its
-    descriptor, which may be somebody else's by now: so it is asked first.
-    """
-    cdef Py_ssize_t size = PyBytes_GET_SIZE(message)
-    cdef Py_ssize_t sent = -1
-    if fd >= 0 and not transport.is_closing():
-        sent = send(fd, PyBytes_AS_STRING(message), size, MSG_DONTWAIT | MSG_NOSIGNAL)
-    if sent < 0:  # full, or an error that the transport will meet, too, and report
-        transport.write(message)
-    elif sent < size:
-        transport.write(message[sent:])
 
 
 cdef const unsigned char* _memory(object view) noexcept:
