@@ -21,6 +21,7 @@ from pathlib import Path
 
 PATIENCE = 3  # times the duration of the load
 START = 0.1  # seconds before the first request is due: enough to compute when the others are
+MANY = 1_000_000  # requests, more than any proxy answers while it is saturated
 READ = 65536
 STATUS = b"HTTP/1.1 200"
 
@@ -55,16 +56,32 @@ def latencies(port: int, load: Load) -> list[float]:
     answer that is not 200, and when a connection is closed.
     """
     with _connected(port, load.connections) as connections, _undisturbed():
-        return _Drive(connections, load).run()
+        return _Drive(connections, load, schedule(load), PATIENCE * load.seconds).run()
+
+
+def saturation(port: int, load: Load) -> float:
+    """Requests a second when every connection always has one, whatever the load's rate is.
+
+    Some core is full then: the proxy's, or the load's. Raises what latencies() does.
+    """
+    with _connected(port, load.connections) as connections, _undisturbed():
+        drive = _Drive(connections, load, [0.0] * MANY, load.seconds)
+        drive.run()
+        return len(drive.found) / load.seconds
 
 
 class _Drive:
-    """One run over non-blocking connections, each of which carries one request at a time."""
+    """One run over non-blocking connections, each of which carries one request at a time.
 
-    def __init__(self, connections: list[socket.socket], load: Load) -> None:
+    `due` and `limit` are seconds from its beginning; at the limit it ends.
+    """
+
+    def __init__(
+        self, connections: list[socket.socket], load: Load, due: list[float], limit: float
+    ) -> None:
         self.load = load
-        self.due = schedule(load)
-        self.limit = PATIENCE * load.seconds
+        self.due = due
+        self.limit = limit
         self.found: list[float] = []
         self.sent = 0
         self.free = deque(connections)

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import pytest
 
-from benchmarks.openloop import PATIENCE, Load, latencies, percentile, schedule
+from benchmarks.openloop import PATIENCE, Load, latencies, percentile, saturation, schedule
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 LOAD = Load(rate=1000, seconds=0.5, connections=4, request=b"GET / HTTP/1.1\r\n\r\n", tail=b"hello")
@@ -127,3 +127,12 @@ def test_an_answer_in_pieces_is_one_answer() -> None:
 def test_other_answers_and_none_are_errors(serve: Serve, complaint: str) -> None:
     with server(serve) as port, pytest.raises((RuntimeError, ConnectionError), match=complaint):
         latencies(port, replace(LOAD, seconds=0.1))
+
+
+def test_saturation_is_what_comes_back_when_every_connection_always_has_a_request() -> None:
+    answered = []
+    with server(answering(ANSWER, before=lambda: answered.append(1))) as port:
+        rate = saturation(port, replace(LOAD, rate=1, seconds=0.2))
+    # Each connection may have one more that came too late.
+    assert len(answered) - LOAD.connections <= rate * 0.2 <= len(answered)
+    assert len(answered) > 10 * LOAD.connections
