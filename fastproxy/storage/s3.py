@@ -36,11 +36,12 @@ class S3Store:
         self._bucket = Bucket(config, call, policy)
         self._beginning: list[str] = []  # keys
         self._live: set[str] = set()  # upload ids
+        self._needs = StoreNeeds(part_size=config.part_size, equal_parts=config.equal_parts)
 
     @property
     def needs(self) -> StoreNeeds:
         """The S3 API's limits and the configured first part size."""
-        return StoreNeeds(part_size=self._config.part_size, equal_parts=self._config.equal_parts)
+        return self._needs
 
     @property
     def place(self) -> str:

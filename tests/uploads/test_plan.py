@@ -77,3 +77,7 @@ def test_a_length_beyond_the_store_is_refused() -> None:
 
 def test_a_wish_below_what_the_store_takes_is_raised() -> None:
     assert plan_parts(S3, None, 1)(1) == 5 * MIB
+
+
+def test_all_uploads_of_unknown_length_share_one_plan() -> None:
+    assert plan_parts(S3, None, None) is plan_parts(StoreNeeds(), None, 8 * MIB)
