@@ -187,6 +187,7 @@ class Handlers:
             lambda target: open_presigned(target, stores.client.request, stores.undoing),
             self._upload_metrics,
             self.uploads,
+            self._targets[route.backend].pool.reactor.deadlines,
             may_stream=not route.retain and not checks,
         ).serve
 

@@ -45,7 +45,7 @@ ALLOWED = {
         *("claims", "config", "errors", "memory", "message", "storage", "upstream", "wire"),
     },
     "handlers": {
-        *("claims", "config", "errors", "exchange", "memory", "message", "observe"),
+        *("claims", "config", "deadlines", "errors", "exchange", "memory", "message", "observe"),
         *("sides", "storage", "uploads", "upstream", "wire"),
     },
     # The near side.

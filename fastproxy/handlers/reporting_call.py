@@ -1,16 +1,22 @@
 """Send an upload's report and stream the answer to the client, who may be gone by now."""
 
 import asyncio
-from collections.abc import Sequence
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 from fastproxy.claims import Signer
-from fastproxy.errors import FastproxyError
+from fastproxy.errors import FastproxyError, Retry
 from fastproxy.exchange import Exchange, Stage
 from fastproxy.handlers.proxy_pass import Forwarding, Outgoing, Target
 from fastproxy.message import ResponseHead
+from fastproxy.storage.contract import Stored
+from fastproxy.storage.tracked import TrackedStore
 from fastproxy.uploads.permission import Question
 from fastproxy.uploads.report import StoredUpload, report, report_lines
 from fastproxy.wire.framing import Piece
+
+log = logging.getLogger("fastproxy.upload")
 
 
 class ReportingCall:
@@ -26,6 +32,11 @@ class ReportingCall:
         self._done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.backend_s = exchange.backend_s
         self.retries = 0
+
+    @property
+    def request_id(self) -> str:
+        """The client's request."""
+        return self._exchange.request_id
 
     async def send(self, upload: StoredUpload, signer: Signer, question: Question) -> int:
         """The status of the backend's answer, which is on its way to the client but for its end.
@@ -116,3 +127,37 @@ class ReportingCall:
         """The client takes bytes again, or is gone and nobody waits for it."""
         if self._forwarding is not None:
             self._forwarding.reader_writable()
+
+
+@asynccontextmanager
+async def settling(
+    call: ReportingCall, store: TrackedStore, stored: Stored, *, is_temporary: bool
+) -> AsyncIterator[None]:
+    """While `call` is sent; afterwards the object is the backend's, or it is removed.
+
+    A report that may have arrived and was not answered leaves the object: the backend may rely on
+    it by now, and an orphan that the log names is better than a lost file.
+    """
+    try:
+        if not is_temporary:
+            store.report(stored)
+        yield
+    except BaseException as error:
+        if is_temporary or _is_refused(call, error):
+            await store.drop(stored)
+        else:
+            store.keep(stored)
+            place = {"request_id": call.request_id, "key": stored.key}
+            log.warning("report not answered, object kept: %s", error, extra=place)
+        raise
+    if is_temporary or _is_refused(call):
+        await store.drop(stored)
+    else:
+        store.keep(stored)
+
+
+def _is_refused(call: ReportingCall, error: BaseException | None = None) -> bool:
+    """Whether the backend refused the upload, or can never have heard of it."""
+    return call.status >= 400 or (
+        not call.status and isinstance(error, FastproxyError) and error.retry is Retry.SAFE
+    )

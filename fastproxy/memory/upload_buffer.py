@@ -97,6 +97,7 @@ class UploadBuffer:
         "_fault",
         "_keeper",
         "_needs",
+        "_on_ready",
         "_parts",
         "_slab",
         "_spill",
@@ -131,6 +132,7 @@ class UploadBuffer:
         self._parts: set[BufferedPart] = set()  # complete and not released
         self._waiting: deque[BufferedPart] = deque()  # complete and not handed out
         self._arrival: asyncio.Future[None] | None = None
+        self._on_ready: Callable[[], None] | None = None
         self._fault: FastproxyError | None = None
 
     # --- socket side
@@ -222,6 +224,16 @@ class UploadBuffer:
         """Complete parts that were not handed out yet."""
         return len(self._waiting)
 
+    def call_when_ready(self, callback: Callable[[], None]) -> bool:
+        """Call once, from within the socket's side, when `next_part` would not wait any more.
+
+        False, and it is not called, when that is so already.
+        """
+        if self._waiting or self._stage is not Stage.OPEN:
+            return False
+        self._on_ready = callback
+        return True
+
     async def next_part(self) -> BufferedPart | None:
         """The next complete part; None when all were handed out, or the buffer was closed.
 
@@ -272,6 +284,9 @@ class UploadBuffer:
             self._begun = None
 
     def _wake(self) -> None:
+        on_ready, self._on_ready = self._on_ready, None
+        if on_ready is not None:
+            on_ready()
         if self._arrival is not None and not self._arrival.done():
             self._arrival.set_result(None)
         self._arrival = None

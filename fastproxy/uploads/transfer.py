@@ -47,12 +47,19 @@ class Transfer:
                 return await self._run()
         except TimeoutError as error:
             let_go(error)
-            raise self._late(f"not stored within {timeout_s:g} s") from None
+            raise self.late(timeout_s) from None
         except BaseException as error:
             let_go(error)
             raise
 
-    def _late(self, detail: str) -> FastproxyError:
+    @property
+    def may_wait(self) -> bool:
+        """Whether nothing is to be done before the first part is there."""
+        return self.begun is None
+
+    def late(self, timeout_s: float) -> FastproxyError:
+        """The fault when it has taken that long: whom the upload was waiting for."""
+        detail = f"not stored within {timeout_s:g} s"
         buffer, standing = self.buffer, self.buffer.account.standing
         if standing in (Standing.QUEUED, Standing.LINED):
             return MemoryShort(detail)
@@ -149,6 +156,11 @@ class LiveTransfer(Transfer):
     """The same without holding parts: one after another, sent while they arrive."""
 
     sizes: PartSizes = lambda number: 1
+
+    @property
+    def may_wait(self) -> bool:
+        """What it sends it does not hold before."""
+        return False
 
     async def _run(self) -> Stored:
         length = self.length or 0

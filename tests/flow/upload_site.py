@@ -127,7 +127,8 @@ class Site:
     def lines(self) -> list[dict[str, Any]]:
         """The access log."""
         with suppress(FileNotFoundError):
-            return [json.loads(line) for line in self.access_log.read_text().splitlines()]
+            whole, _, _ = self.access_log.read_text().rpartition("\n")  # one may be half written
+            return [json.loads(line) for line in whole.splitlines()]
         return []
 
     def line(self, path: str) -> dict[str, Any]:
