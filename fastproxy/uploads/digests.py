@@ -53,14 +53,25 @@ def new_digest(name: str) -> Digest:
 
 
 class Digests:
-    """All digests of one body."""
+    """All digests of one body; made with its first bytes, for many bodies are long in coming."""
+
+    __slots__ = ("_digests", "_names")
 
     def __init__(self, names: Iterable[str]) -> None:
-        self._digests = {name: new_digest(name) for name in dict.fromkeys(names)}
+        """Raises OwnFault when one cannot be had."""
+        self._names = tuple(dict.fromkeys(names))
+        self._digests: dict[str, Digest] = {}
+        if any(name.startswith("crc") for name in self._names):
+            self._make()
+
+    def _make(self) -> dict[str, Digest]:
+        if not self._digests:
+            self._digests = {name: new_digest(name) for name in self._names}
+        return self._digests
 
     async def update(self, part: PartBody) -> None:
         """Take the next part."""
-        if not self._digests:
+        if not self._make():
             return
         async for run in part.chunks():
             if sum(map(len, run)) <= _INLINE_BYTES:
@@ -83,7 +94,7 @@ class Digests:
 
     def hex(self) -> dict[str, str]:
         """All digests in lower-case hex."""
-        return {name: digest.hexdigest() for name, digest in self._digests.items()}
+        return {name: digest.hexdigest() for name, digest in self._make().items()}
 
     def require(self, expected: dict[str, str]) -> None:
         """Raises DigestMismatch unless the body has these digests."""

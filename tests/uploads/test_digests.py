@@ -98,3 +98,20 @@ def test_crcs_have_the_check_values_of_their_definitions(name: str, check: str) 
     digest.update(memoryview(b"1234"))
     digest.update(memoryview(b"56789"))
     assert digest.hexdigest() == check
+
+
+def test_no_hash_is_made_before_the_first_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    new = hashlib.new
+    monkeypatch.setattr(hashlib, "new", lambda name, **more: made.append(name) or new(name, **more))
+    digests = Digests(("sha256", "md5", "sha256"))
+    assert made == []
+    asyncio.run(digests.update(Piece(b"x")))
+    assert made == ["sha256", "md5"]
+    assert digests.hex()["md5"] == hashlib.md5(b"x").hexdigest()
+
+
+def test_a_crc_that_cannot_be_had_is_known_before_the_body(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "awscrt.checksums", None)
+    with pytest.raises(OwnFault, match="awscrt"):
+        Digests(("sha256", "crc32c"))
