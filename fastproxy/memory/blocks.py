@@ -103,16 +103,17 @@ class Holding:
             return None
         self.blocks += taken
         start, self.used = self.used, self.used + size
-        return joined(self._extents(start, self.used, source.size))
+        return self.extents(start, self.used, source.size)
 
-    def _extents(self, start: int, end: int, block: int) -> list[Extent]:
+    def extents(self, start: int, end: int, block: int) -> list[Extent]:
+        """Where the part's bytes from `start` to `end` are, in blocks of `block` bytes."""
         extents = []
         while start < end:
             index, inside = divmod(start, block)
             length = min(block - inside, end - start)
             extents.append(Extent(self.blocks[index] * block + inside, length))
             start += length
-        return extents
+        return joined(extents)
 
     def shrink(self, used: int, source: Blocks) -> None:
         """Forget the bytes after `used` and free the blocks they were alone in."""

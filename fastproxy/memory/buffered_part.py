@@ -2,10 +2,10 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from fastproxy._chunker import Part
-from fastproxy.memory.blocks import Extent, Holding, joined
+from fastproxy.memory.blocks import Holding
 from fastproxy.memory.spill import Spill, Write
 
 
@@ -25,7 +25,9 @@ class BufferedPart:
     Satisfies fastproxy.storage.contract.PartBody. `offset` and `size` in bytes of the stream.
     """
 
-    is_retained = True
+    __slots__ = ("_holding", "_listener", "_memory", "_on_disk", "_spill", "_writing", "is_last",
+                 "is_released", "number", "offset", "size")  # fmt: skip
+    is_retained: ClassVar[bool] = True
 
     def __init__(self, number: int, offset: int, spill: Spill, listener: Listener) -> None:
         self.number = number
@@ -36,7 +38,7 @@ class BufferedPart:
         self._spill = spill
         self._listener = listener
         self._memory: list[Part] = []  # follows what is on disk
-        self._extents: list[Extent] = []
+        self._on_disk = 0  # bytes; of the holding's, more may be on their way there
         self._holding = Holding()
         self._writing = 0  # leading pieces of memory
 
@@ -84,18 +86,18 @@ class BufferedPart:
         views = [view for piece in self._memory for view in piece.views]
 
         def landed(is_written: bool) -> None:
-            self._landed(extents if is_written else [], used)
+            self._landed(size if is_written else 0, used)
 
         return Write(extents, views, self.slabs, landed)
 
-    def _landed(self, extents: list[Extent], used: int) -> None:
+    def _landed(self, written: int, used: int) -> None:
         pieces = self._memory[: self._writing]
         self._writing = 0
         freed = 0
         if self.is_released:
             self._spill.give(self._holding)
-        elif extents:
-            self._extents = joined(self._extents + extents)
+        elif written:
+            self._on_disk = used + written
             del self._memory[: len(pieces)]
             freed = self._slabs(pieces)
             for piece in pieces:
@@ -112,8 +114,9 @@ class BufferedPart:
         """
         self._check()
         views = [view for piece in self._memory for view in piece.views]
-        if self._extents:
-            async with aclosing(self._spill.read(tuple(self._extents))) as windows:
+        if self._on_disk:
+            extents = self._holding.extents(0, self._on_disk, self._spill.slab)
+            async with aclosing(self._spill.read(extents)) as windows:
                 async for window in windows:
                     self._check()  # its blocks may be another's by now
                     yield (window,)
