@@ -67,6 +67,8 @@ def saturation(port: int, load: Load) -> float:
     with _connected(port, load.connections) as connections, _undisturbed():
         drive = _Drive(connections, load, [0.0] * MANY, load.seconds)
         drive.run()
+        if not drive.found:
+            raise RuntimeError("nothing was answered")
         return len(drive.found) / load.seconds
 
 

@@ -50,6 +50,25 @@ def test_one_question_is_asked_of_everybody_who_is_installed(tmp_path: Path) -> 
 
 
 @two_cores
+def test_large_bodies_are_asked_of_peers_with_large_buffers_as_well() -> None:
+    done = run("--quick", "--only", "large chunked upload passed through")
+    assert done.returncode == 0, done.stdout + done.stderr
+    others = [cell.strip() for cell in done.stdout.splitlines()[2].split("|")][-3].split("; ")
+    shape = rf"(nginx|HAProxy), large buffers {FIGURE} \({FIGURE}\)"
+    assert [bool(re.fullmatch(shape, other)) for other in others] == [True, True]
+
+
+@two_cores
+def test_the_open_loop_asks_everybody_at_the_rate_of_one() -> None:
+    done = run("--quick", "--only", "p99 of small requests, all")
+    assert done.returncode == 0, done.stdout + done.stderr
+    cells = [cell.strip() for cell in done.stdout.splitlines()[2].split("|")]
+    assert cells[2] == "ms"
+    assert all(re.match(FIGURE, cells[column]) for column in (3, 4, 5, 7))
+    assert cells[6] == "-"  # Caddy could not follow
+
+
+@two_cores
 def test_without_the_load_generator_it_says_which_package_has_it() -> None:
     done = run("--quick", "--only", TITLE, path="/nowhere")
     assert f"{TITLE}: not asked without wrk (Debian: wrk)" in done.stdout

@@ -136,3 +136,8 @@ def test_saturation_is_what_comes_back_when_every_connection_always_has_a_reques
     # Each connection may have one more that came too late.
     assert len(answered) - LOAD.connections <= rate * 0.2 <= len(answered)
     assert len(answered) > 10 * LOAD.connections
+
+
+def test_a_server_that_never_answers_has_no_saturation() -> None:
+    with server(answering()) as port, pytest.raises(RuntimeError, match="nothing was answered"):
+        saturation(port, replace(LOAD, seconds=0.1))
