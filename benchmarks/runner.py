@@ -7,16 +7,21 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.processes import Bystanders
 from benchmarks.question import Contestant, Peer, Question, Site
 
 
 @dataclass(slots=True)
 class Findings:
-    """Figures by contestant for each question, and why some are not there."""
+    """Figures by contestant for each question, and why some are not there.
+
+    `bystanders`: what other programs took of the cores meanwhile (0 to 1).
+    """
 
     figures: dict[Question, dict[str, float]] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    bystanders: float = 0.0
 
 
 @dataclass(slots=True)
@@ -31,6 +36,7 @@ class Runner:
 
     def ask_all(self, questions: Iterable[Question]) -> Findings:
         """Every question whose needs are met, to every contestant whose needs are met."""
+        bystanders = Bystanders()
         for question in questions:
             print(f"{question.title} ", end="", file=sys.stderr, flush=True)
             absent = ", ".join(str(need) for need in question.needs if not need.is_met)
@@ -39,6 +45,7 @@ class Runner:
             else:
                 self.findings.figures[question] = self._ask(question)
             print(file=sys.stderr)
+        self.findings.bystanders = bystanders.share()
         return self.findings
 
     def _ask(self, question: Question) -> dict[str, float]:

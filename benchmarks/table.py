@@ -4,6 +4,7 @@ from benchmarks.question import OURS, Question, Target
 from benchmarks.runner import Findings
 
 COLUMNS = (OURS, "nginx", "HAProxy", "Caddy", "TCP relay")
+NOTICEABLE = 0.02  # share of the cores that others may take without a remark
 HEAD = ("question", "unit", *COLUMNS, "others", "target")
 
 
@@ -51,4 +52,9 @@ def table(findings: Findings) -> str:
     known = "; ".join(f"{each.title}: {each.known}" for each in findings.figures if each.known)
     if known:
         lines.append(f"For orientation, not of this run: {known}.")
+    if findings.bystanders >= NOTICEABLE:
+        share = f"{findings.bystanders:.0%}"
+        lines.append(
+            f"Other programs took {share} of the cores: CPU may do, times are not to be trusted."
+        )
     return "\n".join([*lines, *findings.left_out, *findings.failures])

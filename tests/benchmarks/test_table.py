@@ -90,3 +90,10 @@ def test_the_table_is_aligned_and_tells_what_is_not_in_it() -> None:
         "Caddy: left out without caddy (Debian: caddy)",
         "small request: nginx failed: refused",
     ]
+
+
+@pytest.mark.parametrize(("share", "is_told"), [(0.0, False), (0.019, False), (0.41, True)])
+def test_the_table_tells_when_others_used_the_cores(share: float, is_told: bool) -> None:
+    text = table(Findings({question(): FIGURES}, bystanders=share))
+    assert ("Other programs took 41% of the cores" in text) is is_told
+    assert ("Other programs" in text) is is_told
