@@ -6,12 +6,15 @@ third of what an object of it would.
 
 from datetime import UTC, datetime
 
+import msgspec
+
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 
 from fastproxy.wire.plain cimport put, put_bytes, put_number, put_text
 
+cdef object _json = msgspec.json.Encoder().encode
 cdef bytes _END = b',"upload_bytes":0,"parts":0,"retries":0,"end":"ok","error_kind":""}\n'
 
 
@@ -49,7 +52,10 @@ cdef class LogLines:
         at = put(at, b'Z","request_id":"', 17)
         at = put(at, served.request_id, served.request_id_size)
         at = put(at, b'","remote_ip":"', 15)
-        at = put_text(at, remote_ip)
+        if "%" in remote_ip:  # the zone of an IPv6 address (RFC 4007 section 11) may be any text
+            at = put_bytes(at, _json(remote_ip)[1:-1])
+        else:
+            at = put_text(at, remote_ip)
         at = put_bytes(at, fields)
         at = put_number(at, served.status)
         at = put(at, b',"bytes_in":', 12)
