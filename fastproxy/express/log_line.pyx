@@ -1,7 +1,7 @@
 """Lines of the access log for plain requests, as access_log.py would write them.
 
-They gather here as bytes; the log asks for them when it writes (`AccessLog.sources`). A line costs a
-third of what an object of it would.
+They gather here as bytes; the log asks for them when it writes (`AccessLog.sources`). A line costs
+a third of what an object of it would.
 """
 
 from datetime import UTC, datetime

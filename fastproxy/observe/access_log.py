@@ -93,13 +93,10 @@ class AccessLog:
         """Take one request into the log; needs a running event loop."""
         if self._sink is None:
             return
-        if self._size >= MAX_PENDING_BYTES:
-            self._dropped.add()
-            return
-        line = _encode(record)
-        self._lines.append(line)
         before = self._size
-        self._size = before + len(line)
+        for source in self.sources:  # what ended earlier stands earlier
+            self._keep(source())
+        self._keep(_encode(record))
         self.wake()
         # Only on crossing the mark: a stuck reader must not cost an attempt for every line.
         if before < FLUSH_BYTES <= self._size:
@@ -128,14 +125,18 @@ class AccessLog:
     def _take_over(self, block: bytes) -> None:
         """Whole lines, which a file takes as they are."""
         sink = self._sink
-        if sink is None or not block:
+        if sink is None:
             return
+        if block and not self._lines and len(block) <= sink.burst:
+            with contextlib.suppress(OSError):  # met again, and counted, with the lines
+                block = block[sink.write(block) :]
+        self._keep(block)
+
+    def _keep(self, block: bytes) -> None:
+        """Whole lines, until they are flushed."""
         if self._size >= MAX_PENDING_BYTES:
             self._dropped.add(block.count(b"\n"))
             return
-        if not self._lines and len(block) <= sink.burst:
-            with contextlib.suppress(OSError):  # met again, and counted, with the lines
-                block = block[sink.write(block) :]
         self._lines.extend(block.splitlines(keepends=True))
         self._size += len(block)
 

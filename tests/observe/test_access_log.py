@@ -59,6 +59,20 @@ def test_a_line_has_all_fields_in_order(tmp_path: Path) -> None:
     assert "hush" not in path.read_text()
 
 
+def test_lines_that_waited_elsewhere_keep_their_place(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    waiting = [b'{"path":"first"}\n{"path":"second"}\n', b'{"path":"fourth"}\n', b""]
+
+    async def main() -> None:
+        log = AccessLog(str(path), dropped())
+        log.sources.append(lambda: waiting.pop(0))
+        log.write(record(b"third"))
+        log.close()
+
+    asyncio.run(main())
+    assert [line["path"] for line in lines(path)] == ["first", "second", "third", "fourth"]
+
+
 @given(st.binary(), st.binary(), st.binary())
 def test_whatever_a_client_sends_is_one_line_of_json(
     method: bytes, target: bytes, host: bytes
