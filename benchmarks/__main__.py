@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import bodies, connections, latency, small
+from benchmarks import bodies, chunker, connections, latency, small
 from benchmarks.chart import chart
 from benchmarks.processes import CORES, LOAD_CORE, ORIGIN_CORE, free_port, running, wait_for
 from benchmarks.question import Question
@@ -20,6 +20,7 @@ QUESTIONS: tuple[Question, ...] = (
     *latency.QUESTIONS,
     *bodies.QUESTIONS,
     *connections.QUESTIONS,
+    *chunker.QUESTIONS,
 )
 QUICK_SCALE = 0.05
 

@@ -125,6 +125,16 @@ def test_a_window_that_is_still_held_keeps_its_slab_out_of_the_pool():
     assert pool.used_count == 0
 
 
+def test_a_part_is_the_memory_that_the_kernel_wrote():
+    _, chunker = small(part_size=8)
+    window = chunker.get_buffer()
+    window[:] = EIGHT
+    chunker.buffer_updated(8)
+    part = chunker.next_part()
+    window[0] = 255  # nobody may, but where there is a copy it would not show
+    assert part.views[0][0] == part.tobytes()[0] == 255
+
+
 def test_views_outlive_chunker_pool_and_part():
     pool, chunker = small(part_size=8)
     chunker.feed(EIGHT)
