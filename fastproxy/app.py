@@ -85,6 +85,10 @@ class App:
         self._recovery = self._reactor.loop.create_task(self._recover())
         await self._front.start(self._context.listeners, self._config.server.backlog)
 
+    async def warm_up(self) -> None:
+        """Do what the first requests would otherwise wait for."""
+        await self._stores.prepare()
+
     async def _recover(self) -> None:
         """Undo what dead workers left in stores, until all is done; nobody waits for it."""
         kept = 0

@@ -1,12 +1,14 @@
 """Routes of the configuration to handlers, and what those need: stores, memory, secrets."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from fastproxy.claims import Signer
 from fastproxy.config.schema import (
     AnyRoute,
+    AnyStore,
     AsgiRoute,
     Backend,
     Config,
@@ -19,6 +21,7 @@ from fastproxy.config.schema import (
 )
 from fastproxy.config.secrets import read_secret
 from fastproxy.config.worst_case import memory_reserve
+from fastproxy.errors import StorageFault
 from fastproxy.exchange import Exchange
 from fastproxy.handlers.asgi import AsgiApplication
 from fastproxy.handlers.coroutine import Tasks
@@ -39,6 +42,8 @@ from fastproxy.upstream.client import HttpClient
 from fastproxy.upstream.origin import parse_origin, tls_context
 from fastproxy.upstream.pool import Pool, PoolLimits
 
+log = logging.getLogger(__name__)
+
 Serve = Callable[[Exchange], None]
 
 
@@ -50,6 +55,17 @@ class Stores:
     client: HttpClient
     by_name: dict[str, TrackedStore]
     clients: list[HttpClient]
+    needs_authorities: bool  # the system's
+
+    async def prepare(self) -> None:
+        """Do what the first uploads would wait for: a client of S3 takes longer than all else."""
+        if self.needs_authorities:
+            await asyncio.to_thread(tls_context)
+        for name, store in self.by_name.items():
+            try:
+                await store.prepare()
+            except StorageFault as fault:  # uploads will try again
+                log.warning('store "%s": %s', name, fault.detail)
 
     async def close(self, within_s: float) -> None:
         """Wait for what is being undone, then let go; what is not done is the next start's."""
@@ -64,17 +80,24 @@ class Stores:
 def open_stores(config: Config, reactor: Reactor, metrics: UploadMetrics) -> Stores:
     """Blocking: local stores sweep their temporary files. Raises StorageFault, OwnFault."""
     undoing = Undoing(Journal(config.server.state_dir))
-    shared = HttpClient(reactor, _store_limits(64), tls_context())
-    stores = Stores(undoing, shared, {}, [shared])
+    shared = HttpClient(reactor, _store_limits(64))
+    stores = Stores(undoing, shared, {}, [shared], any(map(_trusts_system, config.store.values())))
     for name, store in config.store.items():
         client = shared
         if isinstance(store, S3Store):
-            client = HttpClient(
-                reactor, _store_limits(store.connections), tls_context(store.ca_file)
-            )
+            tls = tls_context(store.ca_file) if store.ca_file else None
+            client = HttpClient(reactor, _store_limits(store.connections), tls)
             stores.clients.append(client)
         stores.by_name[name] = open_store(name, store, client.request, undoing, metrics.count_retry)
     return stores
+
+
+def _trusts_system(store: AnyStore) -> bool:
+    return (
+        isinstance(store, S3Store)
+        and not store.ca_file
+        and not store.endpoint.startswith("http://")
+    )
 
 
 def _store_limits(connections: int) -> PoolLimits:

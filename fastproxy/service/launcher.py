@@ -59,7 +59,7 @@ class Launcher:
         return [pid for (pid,) in _PID.iter_unpack(data)]
 
     def _fork(self, child: Callable[[], None]) -> int:
-        gc.collect()
+        gc.collect(1)  # what is young; all of it would take 10 ms of a start
         gc.freeze()  # a later collection in the child must not copy the pages it inherits
         with held() as reset_signals:
             pid = os.fork()

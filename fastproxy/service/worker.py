@@ -1,4 +1,8 @@
-"""The worker process: an event loop, the application in it, and the master's orders."""
+"""The worker process: an event loop, the application in it, and the master's orders.
+
+The master imports this and so the application: its workers share that memory, and none of them
+spends 60 ms of CPU on importing it again.
+"""
 
 import asyncio
 import gc
@@ -10,6 +14,7 @@ from typing import Any, Protocol
 
 import uvloop
 
+from fastproxy.app import App
 from fastproxy.context import WorkerContext
 from fastproxy.observe import error_log
 from fastproxy.observe.pulse import Pulse
@@ -26,6 +31,10 @@ class Serving(Protocol):
 
     async def start(self) -> None:
         """Begin accepting on the context's listeners."""
+        ...
+
+    async def warm_up(self) -> None:
+        """Do what the first requests would otherwise wait for; it already accepts them."""
         ...
 
     async def drain(self, *, deadline_s: float, upload_deadline_s: float) -> None:
@@ -47,9 +56,6 @@ def run_worker(context: WorkerContext, make_app: MakeApp | None = None) -> None:
 
 
 def _application(context: WorkerContext) -> Serving:
-    # Imported here so that the master, which only forks, does not carry the application's memory.
-    from fastproxy.app import App
-
     return App(context.config, context)
 
 
@@ -97,6 +103,7 @@ async def _serve(context: WorkerContext, make_app: MakeApp) -> None:
             pulse.start()
             _forget_startup_garbage()
             context.report_ready()
+            await _unless(orders.drain, _warm_up(app))
             await orders.drain.wait()
             await _end(app, context, orders)
         else:
@@ -110,6 +117,17 @@ def _forget_startup_garbage() -> None:
     """What lives now lives for ever: the collector need not look at it again."""
     gc.collect()
     gc.freeze()
+
+
+async def _warm_up(app: Serving) -> None:
+    # All that is loaded now stays. To look at it takes the collector 20 to 50 ms each time, which
+    # clients would have to wait.
+    gc.disable()
+    try:
+        await app.warm_up()
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 async def _end(app: Serving, context: WorkerContext, orders: Orders) -> None:

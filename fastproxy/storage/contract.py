@@ -130,6 +130,10 @@ class Store(Protocol):
         """Where it is, without secrets; a leftover of another place is not ours to undo."""
         ...
 
+    async def prepare(self) -> None:
+        """Do now what the first request would wait for. Optional; asks the store for nothing."""
+        ...
+
     async def put(
         self, key: str, body: PartBody, *, content_type: str = "", write_id: str = ""
     ) -> Stored:

@@ -45,6 +45,9 @@ class LocalStore:
         """`file:` and the absolute path."""
         return f"file:{self._folder.path}"
 
+    async def prepare(self) -> None:
+        """There is nothing to wait for."""
+
     async def put(
         self, key: str, body: PartBody, *, content_type: str = "", write_id: str = ""
     ) -> Stored:

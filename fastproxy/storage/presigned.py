@@ -114,6 +114,9 @@ class PresignedStore:
         """Without meaning: leftovers carry their own URLs."""
         return "presigned"
 
+    async def prepare(self) -> None:
+        """There is nothing to wait for."""
+
     async def put(
         self, key: str, body: PartBody, *, content_type: str = "", write_id: str = ""
     ) -> Stored:

@@ -48,6 +48,10 @@ class S3Store:
         """Endpoint, bucket and prefix."""
         return f"s3:{self._config.endpoint}/{self._config.bucket}/{self._config.prefix}"
 
+    async def prepare(self) -> None:
+        """Make the control plane's client."""
+        await self._bucket.control.open()
+
     async def put(
         self, key: str, body: PartBody, *, content_type: str = "", write_id: str = ""
     ) -> Stored:

@@ -64,6 +64,10 @@ class TrackedStore:
         """As the store within."""
         return self._inner.place
 
+    async def prepare(self) -> None:
+        """As the store within."""
+        await self._inner.prepare()
+
     async def put(
         self, key: str, body: PartBody, *, content_type: str = "", write_id: str = ""
     ) -> Stored:

@@ -22,7 +22,7 @@ from fastproxy.errors import (
 from fastproxy.message import Headers, ResponseHead
 from fastproxy.reactor import Reactor
 from fastproxy.upstream.connection import UpstreamConnection
-from fastproxy.upstream.origin import Origin, parse_origin
+from fastproxy.upstream.origin import Origin, parse_origin, tls_context
 from fastproxy.upstream.pool import Pool, PoolLimits
 from fastproxy.wire.framing import Piece
 from fastproxy.wire.serialize import field_lines, request_head, safe_fields
@@ -299,7 +299,10 @@ def _bursts(run: Sequence[memoryview]) -> Iterator[Sequence[memoryview]]:
 
 
 class HttpClient:
-    """Requests to absolute URLs, with a pool for every origin. One a process."""
+    """Requests to absolute URLs, with a pool for every origin.
+
+    `tls`: None for the system's authorities, which are read when they are first needed.
+    """
 
     def __init__(
         self, reactor: Reactor, limits: PoolLimits, tls: ssl.SSLContext | None = None
@@ -336,7 +339,7 @@ class HttpClient:
     def _pool(self, origin: Origin) -> Pool:
         pool = self._pools.get(origin)
         if pool is None:
-            tls = self._tls if origin.is_tls else None
+            tls = (self._tls or tls_context()) if origin.is_tls else None
             pool = self._pools[origin] = Pool(origin, self._limits, self._reactor, tls)
         return pool
 

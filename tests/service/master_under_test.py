@@ -53,6 +53,9 @@ class FakeApp:
             server = await asyncio.start_server(self._connected, sock=listener.dup(), backlog=1024)
             self._servers.append(server)
 
+    async def warm_up(self) -> None:
+        pass
+
     async def drain(self, *, deadline_s: float, upload_deadline_s: float) -> None:
         for server in self._servers:
             server.close()

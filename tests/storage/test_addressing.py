@@ -11,7 +11,7 @@ import pytest
 
 from fastproxy.config import schema
 from fastproxy.errors import StoreRefused
-from fastproxy.storage import s3control
+from fastproxy.storage import s3client
 from fastproxy.storage.journal import Journal
 from fastproxy.storage.open import open_store
 from fastproxy.storage.s3control import S3Control
@@ -118,7 +118,7 @@ def test_a_bucket_that_is_nowhere_leaves_no_client_behind(
     key = tmp_path / "key"
     key.write_text("key")
     config = schema.S3Store(bucket="no name", access_key_file=str(key), secret_key_file=str(key))
-    make, made, alive = s3control._client, list[Any](), list[Any]()
+    make, made, alive = s3client._client, list[Any](), list[Any]()
 
     @asynccontextmanager
     async def watched(*args: Any) -> AsyncIterator[Any]:
@@ -138,6 +138,6 @@ def test_a_bucket_that_is_nowhere_leaves_no_client_behind(
         assert not alive
         await control.close()
 
-    monkeypatch.setattr(s3control, "_client", watched)
+    monkeypatch.setattr(s3client, "_client", watched)
     run(main)
     assert made
