@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import bodies, chunker, connections, latency, small
+from benchmarks import bodies, chunker, connections, latency, small, startup
 from benchmarks.chart import chart
 from benchmarks.processes import CORES, LOAD_CORE, ORIGIN_CORE, free_port, running, wait_for
 from benchmarks.question import Question
@@ -21,6 +21,7 @@ QUESTIONS: tuple[Question, ...] = (
     *bodies.QUESTIONS,
     *connections.QUESTIONS,
     *chunker.QUESTIONS,
+    *startup.QUESTIONS,
 )
 QUICK_SCALE = 0.05
 

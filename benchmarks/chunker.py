@@ -82,7 +82,10 @@ def filling(size: int) -> Callable[[Peer, float], float]:
 def peak_memory(peer: Peer, _scale: float) -> float:
     """MiB of memory for one stream, in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.cutting", peer.name]
-    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout) / MIB
+    run = subprocess.run(command, capture_output=True, text=True)
+    if run.returncode:
+        raise RuntimeError(run.stderr)
+    return int(run.stdout) / MIB
 
 
 def ending_a_part(peer: Peer, _scale: float) -> float:

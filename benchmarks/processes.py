@@ -27,10 +27,10 @@ def free_port() -> int:
 
 
 @contextmanager
-def on_core(core: int) -> Iterator[None]:
-    """The calling thread, and whatever it starts meanwhile, is on this core."""
+def on_core(*cores: int) -> Iterator[None]:
+    """The calling thread, and whatever it starts meanwhile, is on this core, or one of these."""
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
+    os.sched_setaffinity(0, cores)
     try:
         yield
     finally:
