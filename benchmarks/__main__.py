@@ -19,6 +19,7 @@ QUESTIONS: tuple[Question, ...] = (
     *small.QUESTIONS,
     *latency.QUESTIONS,
     *bodies.QUESTIONS,
+    *uploads.QUESTIONS,
     *connections.QUESTIONS,
     *chunker.QUESTIONS,
     *startup.QUESTIONS,

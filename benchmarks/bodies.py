@@ -12,24 +12,28 @@ SIZE = GIB // 2
 UNIT = "CPU s/GiB"
 
 
-def upload(peer: Peer, path: str, size: int) -> float:
-    """CPU seconds a GiB for one upload of unknown length.
+def upload(peer: Peer, path: str, size: int, chunk: int | None = CHUNK) -> float:
+    """CPU seconds a GiB for one upload, in chunks of `chunk` bytes or with its length told before.
 
     Raises RuntimeError when the answer is not 200.
     """
-    chunk = b"%x\r\n" % CHUNK + bytes(CHUNK) + b"\r\n"
+    step = chunk or CHUNK
+    count = max(1, size // step)
+    framing, piece, end = b"Content-Length: %d" % (count * step), bytes(step), b""
+    if chunk is not None:
+        framing, end = b"Transfer-Encoding: chunked", b"0\r\n\r\n"
+        piece = b"%x\r\n" % step + piece + b"\r\n"
     before = cpu_seconds(peer.pid)
     with socket.create_connection(("127.0.0.1", peer.port), 60) as connection:
-        connection.sendall(
-            b"PUT %b HTTP/1.1\r\nHost: b\r\nTransfer-Encoding: chunked\r\n\r\n" % path.encode()
-        )
-        for _ in range(size // CHUNK):
-            connection.sendall(chunk)
-        connection.sendall(b"0\r\n\r\n")
+        head = b"PUT %b HTTP/1.1\r\nHost: b\r\n%b\r\n\r\n" % (path.encode(), framing)
+        connection.sendall(head)
+        for _ in range(count):
+            connection.sendall(piece)
+        connection.sendall(end)
         answer = connection.recv(65536)
     if not answer.startswith(b"HTTP/1.1 200"):
         raise RuntimeError(f"{answer[:200]!r}")
-    return (cpu_seconds(peer.pid) - before) * GIB / size
+    return (cpu_seconds(peer.pid) - before) * GIB / (count * step)
 
 
 def download(peer: Peer, size: int) -> float:
