@@ -5,27 +5,22 @@ a short time; `jti` lets the backend refuse a replay. Pass-through requests carr
 """
 
 import hashlib
-import hmac
-import json
 import secrets
 import time
-from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from typing import Any, Final
+
+import jwt
 
 AUTHORIZE_HEADER: Final = b"Fastproxy-Authorize"
 UPLOAD_HEADER: Final = b"Fastproxy-Upload"
 AUTHORIZE: Final = "fastproxy-authorize"
 UPLOAD: Final = "fastproxy-upload"
-# Not orjson: paths that are no UTF-8 have lone surrogates, which it refuses.
-_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
+_ALGORITHM: Final = "HS256"
 
 
 class Signer:
-    """Signs with the shared secret: RFC 7519, HS256 only, in compact form (RFC 7515 section 7.1).
-
-    By hand, for PyJWT takes four times as long and a worker's 10 MiB with the libraries it loads.
-    """
+    """Signs with the shared secret (RFC 7519, HS256 only)."""
 
     def __init__(
         self, secret: bytes, issuer: str, ttl_s: float, clock: Callable[[], float] = time.time
@@ -38,25 +33,20 @@ class Signer:
     def sign(self, purpose: str, method: bytes, path: str, **claims: Any) -> bytes:
         """A token for one request. `path` is the decoded, normalised one."""
         now = int(self._clock())
-        told = {
-            "iss": self._issuer,
-            "aud": purpose,
-            "iat": now,
-            "exp": now + int(self._ttl_s),
-            "jti": secrets.token_urlsafe(18),
-            "method": method.decode("ascii"),
-            "path": path,
-            **claims,
-        }
-        signed = b"%b.%b" % (_HEADER, _base64(_encode(told).encode("ascii")))
-        return b"%b.%b" % (signed, _base64(hmac.digest(self._secret, signed, "sha256")))
-
-
-def _base64(data: bytes) -> bytes:
-    return urlsafe_b64encode(data).rstrip(b"=")
-
-
-_HEADER: Final = _base64(b'{"alg":"HS256","typ":"JWT"}')
+        return jwt.encode(
+            {
+                "iss": self._issuer,
+                "aud": purpose,
+                "iat": now,
+                "exp": now + int(self._ttl_s),
+                "jti": secrets.token_urlsafe(18),
+                "method": method.decode("ascii"),
+                "path": path,
+                **claims,
+            },
+            self._secret,
+            algorithm=_ALGORITHM,
+        ).encode("ascii")
 
 
 def body_hash(body: bytes) -> str:

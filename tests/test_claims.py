@@ -1,8 +1,5 @@
 """Tokens are good for one purpose, one request and a minute."""
 
-import subprocess
-import sys
-
 import jwt
 import pytest
 
@@ -30,18 +27,6 @@ def test_a_token_says_what_it_is_for() -> None:
         "path": "/a b",
         "body_sha256": "x",
     }
-
-
-def test_a_path_that_is_no_utf_8_is_told_as_it_is() -> None:
-    token = Signer(SECRET, "fastproxy", 60).sign(claims.AUTHORIZE, b"PUT", "/\udcff\u00e4")
-    told = jwt.decode(token, SECRET, algorithms=["HS256"], audience=claims.AUTHORIZE)
-    assert told["path"] == "/\udcff\u00e4"
-
-
-def test_a_worker_does_not_load_what_only_verifies_tokens() -> None:
-    code = "import sys, fastproxy.app; print('jwt' in sys.modules or 'cryptography' in sys.modules)"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "False"
 
 
 def test_no_two_tokens_are_the_same() -> None:
