@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import bodies, chunker, connections, latency, small, startup
+from benchmarks import bodies, chunker, connections, latency, small, startup, uploads
 from benchmarks.chart import chart
 from benchmarks.processes import CORES, LOAD_CORE, ORIGIN_CORE, free_port, running, wait_for
 from benchmarks.question import Question

@@ -94,7 +94,7 @@ class Client:
         data = piece(self.body.start + self._sent, size)
         self._sent += size
         end = b"\r\n0\r\n\r\n" if self._sent == self.body.size else b"\r\n"
-        return b"%x\r\n%b%b" % (size, data, end)
+        return b"".join((b"%x\r\n" % size, data, end))
 
     def _flush(self) -> None:
         if self._unsent:
