@@ -40,6 +40,6 @@ then
     exit 1
 fi
 
-sanitized pytest -q -p no:cacheprovider tests/chunker tests/express tests/wire \
+sanitized pytest -q -p no:cacheprovider tests/chunker tests/wire \
     --ignore=tests/chunker/test_examples.py --ignore=tests/chunker/test_docs.py \
     --ignore=tests/chunker/test_imports.py --ignore=tests/chunker/test_isolated.py
