@@ -3,6 +3,7 @@
 import argparse
 import os
 import resource
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -27,6 +28,12 @@ QUESTIONS: tuple[Question, ...] = (
 QUICK_SCALE = 0.05
 
 
+def chosen(text: str) -> list[Question]:
+    """The question with this title, or else all whose title holds the text."""
+    exact = [question for question in QUESTIONS if question.title == text]
+    return exact or [question for question in QUESTIONS if text in question.title]
+
+
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
@@ -38,9 +45,10 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, help="also write the table to this file")
     parser.add_argument("--chart", type=Path, help="also draw the figures into this file (SVG)")
     options = parser.parse_args(arguments)
-    options.questions = [each for each in QUESTIONS if options.only in each.title]
+    options.questions = chosen(options.only)
     if not options.questions:
-        parser.error(f"no question holds {options.only!r}")
+        titles = "\n  ".join(question.title for question in QUESTIONS)
+        parser.error(f"no question holds {options.only!r}; there are:\n  {titles}")
     return options
 
 
@@ -66,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.sched_setaffinity(0, {LOAD_CORE})
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # the proxies inherit it
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # end what was started, then
     findings = run(options)
     print(table(findings))
     if options.output:

@@ -35,18 +35,27 @@ class Runner:
     findings: Findings = field(default_factory=Findings)
 
     def ask_all(self, questions: Iterable[Question]) -> Findings:
-        """Every question whose needs are met, to every contestant whose needs are met."""
+        """Every question whose needs are met, to every contestant whose needs are met.
+
+        Interrupted, it comes back with what was found until then.
+        """
         bystanders = Bystanders()
-        for question in questions:
-            print(f"{question.title} ", end="", file=sys.stderr, flush=True)
-            absent = ", ".join(str(need) for need in question.needs if not need.is_met)
-            if absent:
-                self.findings.left_out.append(f"{question.title}: not asked without {absent}")
-            else:
-                self.findings.figures[question] = self._ask(question)
-            print(file=sys.stderr)
+        try:
+            for question in questions:
+                self._ask_if_possible(question)
+        except KeyboardInterrupt:
+            self.findings.failures.append("interrupted: the rest was not asked")
         self.findings.bystanders = bystanders.share()
         return self.findings
+
+    def _ask_if_possible(self, question: Question) -> None:
+        print(f"{question.title} ", end="", file=sys.stderr, flush=True)
+        absent = ", ".join(str(need) for need in question.needs if not need.is_met)
+        if absent:
+            self.findings.left_out.append(f"{question.title}: not asked without {absent}")
+        else:
+            self.findings.figures[question] = self._ask(question)
+        print(file=sys.stderr)
 
     def _ask(self, question: Question) -> dict[str, float]:
         figures: dict[str, list[float]] = {}

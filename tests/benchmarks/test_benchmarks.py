@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.__main__ import QUESTIONS
+from benchmarks.__main__ import QUESTIONS, chosen
+from benchmarks.processes import family
 from benchmarks.question import OURS
 from benchmarks.table import HEAD
 
@@ -69,6 +70,25 @@ def test_the_open_loop_asks_everybody_at_the_rate_of_one() -> None:
 
 
 @two_cores
+def test_a_run_that_is_ended_shows_what_it_has_and_leaves_nothing_behind() -> None:
+    command = [sys.executable, "-m", "benchmarks", "--only", TITLE]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        while process.stderr.read(1) != b".":  # the first has answered, the second is being asked
+            assert process.poll() is None
+        started = family(process.pid)
+        assert len(started) > 5
+        process.terminate()
+        text = process.stdout.read().decode()
+    assert process.returncode == 1
+    assert text.endswith("interrupted: the rest was not asked\n")
+    assert [pid for pid in started if Path(f"/proc/{pid}").exists()] == []
+
+
+@two_cores
 def test_without_the_load_generator_it_says_which_package_has_it() -> None:
     done = run("--quick", "--only", TITLE, path="/nowhere")
     assert f"{TITLE}: not asked without wrk (Debian: wrk)" in done.stdout
@@ -78,7 +98,14 @@ def test_without_the_load_generator_it_says_which_package_has_it() -> None:
 def test_a_question_that_is_not_there_is_refused() -> None:
     done = run("--only", "the meaning of life")
     assert done.returncode == 2
-    assert "no question holds 'the meaning of life'" in done.stderr
+    assert "no question holds 'the meaning of life'; there are:" in done.stderr
+    assert all(f"\n  {question.title}\n" in done.stderr for question in QUESTIONS)
+
+
+def test_a_whole_title_chooses_one_question_and_a_part_all_that_hold_it() -> None:
+    assert [question.title for question in chosen("small request")] == ["small request"]
+    assert {"small request", "small request, access log"} < {each.title for each in chosen("small")}
+    assert chosen("") == list(QUESTIONS)
 
 
 def test_every_question_is_put_to_us_and_has_a_title_of_its_own() -> None:

@@ -110,6 +110,18 @@ def test_who_does_not_start_is_left_out_and_the_others_are_asked(town: Town) -> 
     assert findings.failures == ["?: a failed: bad configuration"]
 
 
+def test_an_interruption_keeps_what_was_found(town: Town) -> None:
+    def interrupt(name: str, before: int) -> float:
+        raise KeyboardInterrupt
+
+    first = Question("?", "s", town.ask(lambda *_: 5), (town.contestant("a"),))
+    second = Question("!", "s", town.ask(interrupt), (town.contestant("a"),))
+    findings = town.run(first, second, rounds=1)
+    assert findings.figures == {first: {"a": 5}}
+    assert findings.failures == ["interrupted: the rest was not asked"]
+    assert town.events == ["+a", "a", "-a", "+a", "a"]
+
+
 def test_a_module_that_is_not_installed_is_named_with_its_package() -> None:
     assert Need("json", pypi="json").is_met
     absent = Need("no_such_module", pypi="no-such-package")
