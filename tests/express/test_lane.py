@@ -4,13 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.express.heads import requests, responses
-from tests.express.worlds import (
-    STRANGER,
-    TRUSTED,
-    Event,
-    Setting,
-    World,
+from tests.express.events import (
     backend_half_closes,
     backend_is_gone,
     backend_reads,
@@ -23,8 +17,9 @@ from tests.express.worlds import (
     cut,
     drain,
     passes,
-    play,
 )
+from tests.express.heads import requests, responses
+from tests.express.worlds import STRANGER, TRUSTED, Event, Setting, World, play
 
 GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
 HEAD = GET.replace(b"GET", b"HEAD")

@@ -8,18 +8,9 @@ from collections import Counter
 import pytest
 
 from fastproxy.express.lane import Lane
+from tests.express.events import backend_resets, backend_sends, client_resets, client_sends, cut
 from tests.express.test_lane import GET, OK, POST, STORIES
-from tests.express.worlds import (
-    TRUSTED,
-    Event,
-    Setting,
-    World,
-    backend_resets,
-    backend_sends,
-    client_resets,
-    client_sends,
-    cut,
-)
+from tests.express.worlds import TRUSTED, Event, Setting, World
 
 _OURS = ("LaneTrip", "Exchange", "ProxyPass", "Forwarding", "_ClientProtocol", "_UpstreamProtocol")
 

@@ -8,14 +8,8 @@ from hypothesis import strategies as st
 from fastproxy.config.schema import FixedRoute, ProxyRoute, UploadRoute
 from fastproxy.errors import BadHead
 from fastproxy.routes import RouteTable
-from tests.express.worlds import (
-    TRUSTED,
-    Setting,
-    World,
-    backend_sends,
-    client_sends,
-    play,
-)
+from tests.express.events import backend_sends, client_sends
+from tests.express.worlds import TRUSTED, Setting, World, play
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 ROUTES = (

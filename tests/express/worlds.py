@@ -5,13 +5,11 @@ ours: what happens is a list of events, one after another, so the two can be com
 """
 
 import asyncio
-import errno
 import ipaddress
 import json
 import os
 import re
-import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,165 +32,13 @@ from fastproxy.upstream.origin import parse_origin
 from fastproxy.upstream.pool import Pool, PoolLimits
 from fastproxy.wire.head import RequestHeadParser
 from fastproxy.wire.scratch import Scratch
+from tests.express.transports import MemoryLoop, Transport
 
 STRANGER = "203.0.113.9"
 TRUSTED = "10.0.0.1"
-_NARROW = 4608  # the smallest send buffer there is
 _NEW_ID = re.compile(rb"X-Request-Id: [0-9a-f]{32}\r\n")
 _DATE = re.compile(rb"Date: \w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT\r\n")
 _TIMES = ("time", "duration_s", "backend_s")
-
-
-class Transport:
-    """One end of a pair of sockets, as a loop would show it. `far` is the peer's end."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, peer: str, *, narrow: bool) -> None:
-        self._loop = loop
-        self._peer = peer
-        self.sock, self.far = socket.socketpair()
-        self.sock.setblocking(False)
-        self.far.setblocking(False)
-        if narrow:
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _NARROW)
-        self.protocol: Any = None
-        self.received = bytearray()  # by the peer
-        self.inbox = bytearray()  # sent by the peer, not yet read
-        self.is_reading = True
-        self.is_reset = False
-        self._waiting = bytearray()
-        self._is_closing = False
-        self._is_paused = False
-        self._wants_eof = False
-        self.is_lost = False
-
-    def connect(self, protocol: Any) -> None:
-        self.protocol = protocol
-        protocol.connection_made(self)
-
-    # -- asyncio.Transport ---------------------------------------------------------------------
-
-    def get_extra_info(self, name: str) -> Any:
-        if name == "peername":
-            return (self._peer, 4711) if self._peer else ""
-        return self.sock if name == "socket" else None
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        assert high == 0  # the lane relies on it
-
-    def get_write_buffer_size(self) -> int:
-        return len(self._waiting)
-
-    def is_closing(self) -> bool:
-        return self._is_closing
-
-    def pause_reading(self) -> None:
-        self.is_reading = False
-
-    def resume_reading(self) -> None:
-        self.is_reading = True
-
-    def can_write_eof(self) -> bool:
-        return True
-
-    def write(self, data: bytes | memoryview) -> None:
-        if self._is_closing:
-            return
-        self._waiting += data
-        self.flush()
-        if self._waiting and not self._is_paused:
-            self._is_paused = True
-            self.protocol.pause_writing()
-
-    def writelines(self, pieces: Sequence[bytes | memoryview]) -> None:
-        self.write(b"".join(pieces))
-
-    def write_eof(self) -> None:
-        self._wants_eof = True
-        self.flush()
-
-    def close(self) -> None:
-        if not self._is_closing:
-            self._is_closing = True
-            self.is_reading = False
-            self.flush()
-
-    def abort(self) -> None:
-        self._waiting.clear()
-        self.end(None)
-
-    # -- the network ---------------------------------------------------------------------------
-
-    def flush(self) -> None:
-        """Let the kernel take what it takes."""
-        if self.is_lost:
-            return
-        try:
-            while self._waiting:
-                del self._waiting[: self.sock.send(self._waiting)]
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._waiting.clear()
-            self.end(error)
-            return
-        if self._wants_eof:
-            self.sock.shutdown(socket.SHUT_WR)
-            self._wants_eof = False
-        if self._is_closing:
-            self.end(None)
-
-    def writable(self) -> None:
-        """The peer has read; tell the protocol when all is sent."""
-        self.flush()
-        if self._is_paused and not self._waiting and not self.is_lost:
-            self._is_paused = False
-            self.protocol.resume_writing()
-
-    def end(self, error: Exception | None) -> None:
-        """The connection is over; the protocol hears of it in the next turn of the loop."""
-        if not self.is_lost:
-            self.is_lost = self._is_closing = True
-            self.is_reading = False
-            self._loop.call_soon(self._tell, error)
-
-    def _tell(self, error: Exception | None) -> None:
-        linger = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER)
-        self.is_reset = linger == 1
-        self.protocol.connection_lost(error)
-        self.sock.close()
-
-    def pump(self) -> None:
-        """Let the protocol read what the peer sent, as long as it reads."""
-        while self.inbox and self.is_reading:
-            room = self.protocol.get_buffer(-1)
-            size = min(len(room), len(self.inbox))
-            room[:size] = self.inbox[:size]
-            del self.inbox[:size], room
-            self.protocol.buffer_updated(size)
-
-    def read_far(self) -> None:
-        """The peer reads all there is."""
-        try:
-            while data := self.far.recv(1 << 20):
-                self.received += data
-                self.writable()
-        except OSError:
-            pass
-
-
-class _Loop(asyncio.SelectorEventLoop):
-    """Connects to nothing but a new Transport of its world. Its clock stands."""
-
-    connect: Callable[[], Transport]
-
-    def time(self) -> float:
-        return 1000.0
-
-    async def create_connection(self, make: Any, *_: Any, **__: Any) -> Any:
-        transport = self.connect()
-        protocol = make()
-        transport.connect(protocol)
-        return transport, protocol
 
 
 @dataclass(frozen=True)
@@ -215,12 +61,15 @@ def teapot(exchange: Exchange) -> None:
     exchange.answer(418, [], b"elsewhere")
 
 
+Event = Callable[["World"], None] | Callable[["World"], Awaitable[None]]
+
+
 class World:
     """One worker, one client connection, one backend."""
 
     def __init__(self, setting: Setting, *, has_lane: bool) -> None:
         self.setting = setting
-        self.loop = _Loop()
+        self.loop = MemoryLoop()
         self.loop.connect = self._connect
         reactor = Reactor(self.loop, Scratch(), Deadlines(self.loop))
         self.deadlines = reactor.deadlines
@@ -380,8 +229,7 @@ class World:
     def close(self) -> None:
         """Leave nothing behind."""
         self.pool.close()
-        if hasattr(self, "connection"):
-            self.tell(cut)
+        self.tell(lambda world: world.connection.cut())
         for transport in self.transports:
             transport.abort()
         self.settle()
@@ -421,87 +269,6 @@ def _known(key: str, value: Any) -> Any:
     if key == "request_id" and re.fullmatch("[0-9a-f]{32}", value):
         return "new"
     return value
-
-
-# -- events ------------------------------------------------------------------------------------
-
-Event = Callable[[World], None] | Callable[[World], Awaitable[None]]
-
-
-def client_sends(data: bytes) -> Event:
-    def happen(world: World) -> None:
-        if not world.client.is_lost:
-            world.client.inbox += data
-            world.client.pump()
-
-    return happen
-
-
-def backend_sends(data: bytes) -> Event:
-    """The answer of the backend that was asked."""
-
-    def happen(world: World) -> None:
-        backend = world.asked
-        if not backend.is_lost:
-            backend.inbox += data
-            backend.pump()
-
-    return happen
-
-
-def client_half_closes(world: World) -> None:
-    if not world.client.is_lost and not world.client.inbox:
-        world.connection.eof_received()
-
-
-def client_resets(world: World) -> None:
-    world.client.end(ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)))
-
-
-def backend_half_closes(world: World) -> None:
-    backend = world.asked
-    if not backend.is_lost and not backend.protocol.eof_received():
-        backend.close()
-
-
-def backend_resets(world: World) -> None:
-    world.asked.end(ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)))
-
-
-def backend_is_gone(world: World) -> None:
-    """Its end of the kept connection is closed, which nobody has noticed yet."""
-    world.asked.far.close()
-
-
-def client_reads(world: World) -> None:
-    world.client.read_far()
-
-
-def backend_reads(world: World) -> None:
-    for backend in world.backends:
-        backend.read_far()
-
-
-def drain(world: World) -> None:
-    world.context.is_draining = True
-    for connection in list(world.context.connections):
-        connection.drain()
-
-
-def cut(world: World) -> None:
-    for connection in list(world.context.connections):
-        connection.cut()
-
-
-def passes(seconds: int) -> Event:
-    """Time, second by second: what is due in one tick is told in no order."""
-
-    async def happen(world: World) -> None:
-        for _ in range(seconds):
-            world.deadlines.check(world.deadlines.now + 1)
-            await asyncio.sleep(0)
-
-    return happen
 
 
 def play(setting: Setting, *events: Event) -> tuple[dict[str, Any], bool]:

@@ -9,16 +9,9 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from fastproxy.config.schema import Limits
+from tests.express.events import backend_half_closes, backend_sends, client_sends
 from tests.express.heads import requests, responses
-from tests.express.worlds import (
-    STRANGER,
-    TRUSTED,
-    Setting,
-    backend_half_closes,
-    backend_sends,
-    client_sends,
-    play,
-)
+from tests.express.worlds import STRANGER, TRUSTED, Setting, play
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\nok"
 GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
