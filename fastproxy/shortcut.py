@@ -9,6 +9,13 @@ been there; from then on the request is served like any other.
 class Trip:
     """One request in the express lane."""
 
+    def body_came(self, nbytes: int) -> bool:
+        """The next `nbytes` of the request's body are in the scratch: send them on.
+
+        False: nothing was done, for more came than is left of it.
+        """
+        raise NotImplementedError
+
     def answered(self, nbytes: int) -> bool:
         """The backend's first `nbytes` are in the scratch: pass them on, if they are all of it.
 

@@ -1,5 +1,6 @@
 from fastproxy.exchange cimport Exchange
 from fastproxy.express.log_line cimport LogLines
+from fastproxy.express.output cimport Output
 from fastproxy.express.ways cimport Way, Ways
 from fastproxy.front.connection cimport ClientConnection
 from fastproxy.front.context cimport FrontContext
@@ -9,7 +10,6 @@ from fastproxy.wire.plain cimport PlainHead, Run
 
 cdef enum:
     REQUEST_ID_BYTES = 128
-    OUT_BYTES = 96 * 1024
 
 cdef class Lane(Shortcut):
     cdef readonly FrontContext context
@@ -19,9 +19,7 @@ cdef class Lane(Shortcut):
     cdef long long _date_second
     cdef bytes _date_line  # of that second
     cdef PlainHead _head  # scanned last
-    cdef char _out[OUT_BYTES]  # written last: a head, and its body if that is small
-    cdef Py_ssize_t _written
-    cdef Py_ssize_t _body_at  # in what was read, of a body that is not in `_out`
+    cdef Output _out
 
     cdef bint _may_take(self, Py_ssize_t nbytes) noexcept
     cdef _identify(self, LaneTrip trip, const unsigned char* data)
@@ -29,10 +27,8 @@ cdef class Lane(Shortcut):
     cdef bint _is_known_scheme(self, const unsigned char* data) noexcept
     cdef _write_request(self, LaneTrip trip, const unsigned char* data)
     cdef _write_answer(self, const unsigned char* data)
-    cdef void _join_body(self, const unsigned char* data, Py_ssize_t nbytes) noexcept
-    cdef list _send(self, int fd, object transport, Py_ssize_t nbytes)
-    cdef list _rest(self, Py_ssize_t sent, Py_ssize_t nbytes)
     cdef _begin(self, LaneTrip trip, Py_ssize_t nbytes)
+    cdef _await_body(self, LaneTrip trip)
     cdef char* _put_date(self, char* at) except NULL
     cdef _report(self, LaneTrip trip, int status, long long sent)
 
@@ -43,11 +39,13 @@ cdef class LaneTrip(Trip):
     cdef UpstreamConnection upstream
     cdef bytes head  # as it came
     cdef Run chain  # X-Forwarded-For in it
-    cdef long long length  # of the body, which was sent with it; -1: there was none
+    cdef long long length  # of the body; -1: there is none
+    cdef long long unread  # bytes of it that the client has still to send
     cdef double started_at
     cdef char request_id[REQUEST_ID_BYTES]
     cdef int request_id_size
 
+    cdef _to_backend(self, Py_ssize_t nbytes)
     cdef _pass_on(self, int status, Py_ssize_t body, Py_ssize_t nbytes)
     cdef Exchange _exchange(self, ClientConnection client)
     cdef _over(self)

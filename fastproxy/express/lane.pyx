@@ -3,24 +3,26 @@
 The general way makes some thirty objects for a request. Most requests need none of them: their head
 came in one read, a kept connection is free, and the answer comes in one read, too. For those the
 lane writes the forwarded heads straight out of the read buffer. Its promise: what is sent and
-counted is what the general way would have sent and counted. It has only two steps, `take` and
-`answered`; before each it may say no, and whatever else happens in between (`leave`) turns the trip
-into the Exchange it did without.
+counted is what the general way would have sent and counted. It has only three steps, `take`,
+`body_came` and `answered`; before each it may say no, and whatever else happens in between
+(`leave`) turns the trip into the Exchange it did without.
 """
 
 from fastproxy.deadlines import NEVER
-from fastproxy.front.life import HEAD, WAIT
+from fastproxy.errors import FastproxyError
+from fastproxy.front.life import BODY, HEAD, WAIT
 from fastproxy.handlers.proxy_pass import ProxyPass
 from fastproxy.wire.date import date_field
+from fastproxy.wire.framing import LengthDecoder
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.memoryview cimport PyMemoryView_GET_BUFFER
-from libc.string cimport memset
 from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
 
 from fastproxy.exchange cimport Exchange
 from fastproxy.express.log_line cimport LogLines, Served
+from fastproxy.express.output cimport Output
 from fastproxy.express.ways cimport Way, Ways
 from fastproxy.front.connection cimport ClientConnection
 from fastproxy.front.context cimport FrontContext
@@ -30,19 +32,8 @@ from fastproxy.wire.plain cimport (
     PlainHead, Run, put, put_bytes, put_number, put_runs, put_text, scan_request, scan_response,
 )
 
-cdef extern from "<sys/socket.h>" nogil:
-    cdef struct iovec:
-        void* iov_base
-        size_t iov_len
-    cdef struct msghdr:
-        iovec* msg_iov
-        size_t msg_iovlen
-    ssize_t sendmsg(int fd, const msghdr* message, int flags)
-    int MSG_DONTWAIT, MSG_NOSIGNAL
-
 cdef enum:
     _MAX_ANSWER_HEAD = 64 * 1024  # that of UpstreamConnection
-    _JOINED_BYTES = 4 * 1024  # up to here a copy costs less than a second piece of a write
 
 cdef double _NEVER = NEVER
 
@@ -55,6 +46,7 @@ cdef class Lane(Shortcut):
         self.context = context
         self._ways = Ways(table, handlers, requests_of)
         self._lines = LogLines(access_log)
+        self._out = Output(context.scratch)
         self._max_count = context.limits.header_count
         self._max_target = context.limits.target_bytes
         self._max_head = context.limits.header_bytes
@@ -77,6 +69,7 @@ cdef class Lane(Shortcut):
         trip.way = way
         trip.client = client
         trip.length = self._head.length
+        trip.unread = max(self._head.length, 0) - (nbytes - self._head.size)
         trip.started_at = _now()
         trip.head = data[:self._head.size]
         trip.chain = self._head.forwarded_for
@@ -84,16 +77,16 @@ cdef class Lane(Shortcut):
         if client._is_trusted and not self._is_known_scheme(data):
             return False
         self._write_request(trip, data)
-        self._join_body(data, nbytes)
+        self._out.join(data, self._head.size, nbytes)
         self._begin(trip, nbytes)
         return True
 
     cdef bint _may_take(self, Py_ssize_t nbytes) noexcept:
-        """Whether head and body came whole, and nothing else, within the limits."""
+        """Whether the head came whole, and nothing but its body, within the limits."""
         cdef PlainHead* head = &self._head
         cdef long long body = head.length if head.length > 0 else 0
         return (
-            head.size + body == nbytes
+            nbytes <= head.size + body
             and head.count <= self._max_count
             and head.target <= self._max_target
             and head.size - 4 <= self._max_head
@@ -137,7 +130,7 @@ cdef class Lane(Shortcut):
         cdef PlainHead* head = &self._head
         cdef bint is_trusted = trip.client._is_trusted
         cdef Run* host = &head.host
-        cdef char* at = put(self._out, data, head.first_line)
+        cdef char* at = put(self._out.memory, data, head.first_line)
         at = put(at, b"Host: ", 6)
         at = put(at, data + host.at, host.size)
         at = put(at, b"\r\n", 2)
@@ -164,62 +157,32 @@ cdef class Lane(Shortcut):
             at = put(at, b"\r\nContent-Length: ", 18)
             at = put_number(at, head.length)
         at = put(at, b"\r\n\r\n", 4)
-        self._written = at - self._out
-
-    cdef void _join_body(self, const unsigned char* data, Py_ssize_t nbytes) noexcept:
-        """Put a small body behind what is written; a larger one is sent from where it is."""
-        self._body_at = self._head.size
-        if nbytes - self._body_at <= _JOINED_BYTES:
-            put(self._out + self._written, data + self._body_at, nbytes - self._body_at)
-            self._written += nbytes - self._body_at
-            self._body_at = nbytes
-
-    cdef list _send(self, int fd, object transport, Py_ssize_t nbytes):
-        """Write without the transport, of which nothing waits; what is left, for the transport.
-
-        Half of what a write by the transport costs. A transport that is closing may have closed its
-        descriptor, which may be somebody else's by now: so it is asked first.
-        """
-        cdef iovec pieces[2]
-        cdef msghdr message
-        cdef Py_ssize_t sent = 0
-        cdef Py_ssize_t body = nbytes - self._body_at
-        pieces[0].iov_base = self._out
-        pieces[0].iov_len = self._written
-        pieces[1].iov_base = <void*>(_memory(self.context.scratch.view) + self._body_at)
-        pieces[1].iov_len = body
-        memset(&message, 0, sizeof(message))
-        message.msg_iov = pieces
-        message.msg_iovlen = 2 if body else 1
-        if fd >= 0 and not transport.is_closing():
-            sent = sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL)
-        if sent == self._written + body:
-            return None
-        return self._rest(max(sent, 0), nbytes)  # an error meets the transport, too, which tells
-
-    cdef list _rest(self, Py_ssize_t sent, Py_ssize_t nbytes):
-        view = self.context.scratch.view
-        if sent >= self._written:
-            return [view[self._body_at + sent - self._written:nbytes]]
-        head = PyBytes_FromStringAndSize(self._out + sent, self._written - sent)
-        return [head, view[self._body_at:nbytes]] if self._body_at < nbytes else [head]
+        self._out.size = at - self._out.memory
 
     cdef _begin(self, LaneTrip trip, Py_ssize_t nbytes):
         """Send it over a kept connection, of which there is one."""
         cdef ClientConnection client = trip.client
         cdef UpstreamConnection upstream = <UpstreamConnection>trip.way.target.pool.take_idle()
         trip.upstream = upstream
-        client._phase = WAIT
         client._trip = trip
-        client.deadline = _NEVER
         client._pace.begin()
+        if trip.unread:
+            self._await_body(trip)
+        else:
+            client._phase = WAIT
+            client.deadline = _NEVER
         upstream.begin(None, trip.way.method, trip.way.target.body_timeout_s)
         upstream._trip = trip
-        rest = self._send(upstream._fd, upstream._transport, nbytes)
-        if rest is not None:
-            upstream.send(rest)
-        upstream.is_request_sent = True
-        upstream.expect_answer_within(trip.way.target.header_timeout_s)
+        trip._to_backend(nbytes)
+
+    cdef _await_body(self, LaneTrip trip):
+        """As ClientConnection.want_body does."""
+        cdef ClientConnection client = trip.client
+        client._phase = BODY
+        client._wants_body = True
+        client._pace.resume(self.context.deadlines.now)
+        client._pace.size = trip.length - trip.unread
+        client._wait_until(self.context.limits.body_timeout)
 
     cdef _write_answer(self, const unsigned char* data):
         """What Exchange.respond and write would make of the answer that was scanned.
@@ -227,7 +190,7 @@ cdef class Lane(Shortcut):
         `_out` has room: a head has at most 64 KiB.
         """
         cdef PlainHead* head = &self._head
-        cdef char* at = put(self._out, data, head.first_line)
+        cdef char* at = put(self._out.memory, data, head.first_line)
         at = put_runs(at, data, head.run, head.runs)
         if not head.is_dated:
             at = self._put_date(at)
@@ -236,7 +199,7 @@ cdef class Lane(Shortcut):
             at = put_number(at, head.length)
             at = put(at, b"\r\n", 2)
         at = put(at, b"\r\n", 2)
-        self._written = at - self._out
+        self._out.size = at - self._out.memory
 
     cdef char* _put_date(self, char* at) except NULL:
         """The field line of wire/date.py, which is the same for a second."""
@@ -266,6 +229,37 @@ cdef class Lane(Shortcut):
 cdef class LaneTrip(Trip):
     """See Trip."""
 
+    cdef bint body_came(self, Py_ssize_t nbytes) except -1:
+        """See Trip."""
+        cdef ClientConnection client = self.client
+        cdef FrontContext context = self.lane.context
+        cdef double now = context.deadlines.now
+        if nbytes > self.unread:
+            return False
+        try:
+            client._pace.count(nbytes, self.way.max_body, now)
+        except FastproxyError:
+            return False  # `leave` sets the pace back, so it is found again there
+        self.unread -= nbytes
+        client.deadline = now + context.limits.body_timeout
+        if not self.unread:
+            client._phase = WAIT
+            client._wants_body = False
+            client.deadline = _NEVER
+        self.lane._out.clear()
+        self._to_backend(nbytes)
+        return True
+
+    cdef _to_backend(self, Py_ssize_t nbytes):
+        """Send what is written, and what is read of the body."""
+        cdef UpstreamConnection upstream = self.upstream
+        rest = self.lane._out.send(upstream._fd, upstream._transport, nbytes)
+        if rest is not None:
+            upstream.send(rest)
+        if not self.unread:
+            upstream.is_request_sent = True
+            upstream.expect_answer_within(self.way.target.header_timeout_s)
+
     cdef bint answered(self, Py_ssize_t nbytes) except -1:
         """See Trip."""
         cdef Lane lane = self.lane
@@ -276,6 +270,8 @@ cdef class LaneTrip(Trip):
         cdef Py_ssize_t body
         if lane.context.is_draining or upstream.is_blocked or upstream._partial_head:
             return False
+        if self.unread:
+            return False
         if not scan_response(data, nbytes, head):
             return False
         is_bodyless = head.status == 204 or head.status == 304 or self.way.is_head
@@ -285,7 +281,7 @@ cdef class LaneTrip(Trip):
         if 0 <= head.keep_alive_s and head.keep_alive_s - 1 < upstream.idle_timeout_s:
             return False
         lane._write_answer(data)
-        lane._join_body(data, nbytes)
+        lane._out.join(data, head.size, nbytes)
         self._pass_on(head.status, body, nbytes)
         return True
 
@@ -296,7 +292,7 @@ cdef class LaneTrip(Trip):
         cdef UpstreamConnection upstream = self.upstream
         self._over()
         upstream.has_answered = True
-        rest = lane._send(client._link._fd, client._link._transport, nbytes)
+        rest = lane._out.send(client._link._fd, client._link._transport, nbytes)
         if rest is not None:
             client._link.write(rest)
         # Only now: who waits for it may take another scratch.
@@ -317,6 +313,8 @@ cdef class LaneTrip(Trip):
         self._over()
         exchange = self._exchange(client)
         client._exchange = exchange
+        if self.unread:
+            client._decoder = LengthDecoder(self.unread)
         client._pace.size = exchange.body_bytes
         upstream._receiver = ProxyPass(exchange, self.way.target).adopt(upstream, self.started_at)
 
@@ -330,7 +328,7 @@ cdef class LaneTrip(Trip):
         context.identify(exchange, client._remote_ip, client._is_trusted)
         exchange.request_id = self.request_id[:self.request_id_size].decode("ascii")
         exchange.started_at = self.started_at
-        exchange.body_bytes = self.length if self.length > 0 else 0
+        exchange.body_bytes = max(self.length, 0) - self.unread
         exchange.path = self.way.path
         exchange.route_index = self.way.route_index
         exchange.route_name = self.way.route_name

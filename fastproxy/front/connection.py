@@ -118,6 +118,12 @@ class ClientConnection(ConnectionLife):
             return
         if self._phase is HEAD and not self._pending and self._context.shortcut.take(self, nbytes):
             return
+        if self._phase is BODY:
+            trip = self._trip
+            if trip is not None:
+                if trip.body_came(nbytes):
+                    return
+                trip.leave()
         data = self._context.scratch.view[:nbytes]
         if self._phase is LINGER:
             self._on_lingering(nbytes)
@@ -133,6 +139,8 @@ class ClientConnection(ConnectionLife):
     def eof_received(self) -> bool:
         """See asyncio. True: we close ourselves, for a half-closed client gets its answer."""
         self._link.has_eof = True
+        if self._phase is BODY:
+            self._leave_trip()
         if self._phase is TUNNEL:
             self._wait_for_progress()
             if self._exchange is not None and self._exchange.sink is not None:
@@ -375,6 +383,10 @@ class ClientConnection(ConnectionLife):
         self._exchange = None
         self._decoder = None
         self._wants_body = False
+        if self._link.is_blocked:
+            # The end of an exchange must not pass for bytes that the client took.
+            size, _, unsent = self._progress
+            self._progress = (size, 0, unsent)
         if keep and is_complete and not self._context.is_draining:
             self._phase = HEAD
             self._wait_as_phase_says()

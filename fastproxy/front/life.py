@@ -158,6 +158,7 @@ class ConnectionLife(Timed):
 
     def on_deadline(self, now: float) -> None:
         """See Timed."""
+        self._leave_trip()
         phase = self._phase
         if phase is LINGER:
             self._close()

@@ -4,6 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastproxy.config.schema import Limits
+from fastproxy.config.units import Duration, Size
 from tests.express.events import (
     backend_half_closes,
     backend_is_gone,
@@ -175,6 +177,13 @@ def test_a_client_that_does_not_read_gets_all_in_order(size: int, last: Event, m
     play(Setting(narrow_client=True, idle=2), *events, *later)
 
 
+def test_a_client_that_stops_reading_is_cut_as_soon_as_without_the_lane() -> None:
+    setting = Setting(narrow_client=True)
+    seen, took_part = play(setting, client_sends(GET), backend_sends(LARGE), passes(61))
+    assert took_part
+    assert seen["client state"]["reset"]
+
+
 @pytest.mark.parametrize("size", [1000, 3000, 4000, 8000])
 def test_a_backend_that_does_not_read_gets_all_in_order(size: int) -> None:
     body = some_bytes(size)
@@ -217,13 +226,117 @@ def test_a_backend_that_never_reads_keeps_nobody_for_ever(last: Event) -> None:
         world.close()
 
 
+# -- bodies of several reads -------------------------------------------------------------------
+
+LONG_BODY = some_bytes(30_000)
+LONG_POST = b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 30000\r\n\r\n" + LONG_BODY
+BEGUN, REST = client_sends(LONG_POST[:3000]), client_sends(LONG_POST[3000:])
+MORE, LAST = client_sends(LONG_POST[3000:20_000]), client_sends(LONG_POST[20_000:])
+HEAD_FIRST = [client_sends(LONG_POST[:-30_000]), client_sends(LONG_BODY)]
+EARLY = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\nno"
+
+BODY_STORIES: dict[str, list[Event]] = {
+    "in pieces": [BEGUN, MORE, LAST, backend_sends(OK), client_sends(GET), backend_sends(OK)],
+    "head first": [*HEAD_FIRST, backend_sends(OK)],
+    "at once": [client_sends(LONG_POST), backend_sends(OK)],
+    "a slow one": [BEGUN, passes(50), MORE, passes(50), LAST, passes(250), backend_sends(OK)],
+    "nothing more comes": [BEGUN, passes(61), backend_sends(OK)],
+    "nothing more after a while": [BEGUN, MORE, passes(61), LAST],
+    "client resets": [BEGUN, client_resets],
+    "client resets later": [BEGUN, MORE, client_resets],
+    "client half-closes": [BEGUN, client_half_closes, backend_sends(OK)],
+    "client half-closes behind it": [BEGUN, REST, client_half_closes, backend_sends(OK)],
+    "backend resets": [BEGUN, backend_resets, REST],
+    "backend resets behind it": [BEGUN, REST, backend_resets, backend_sends(OK)],
+    "backend is gone": [BEGUN, backend_is_gone, MORE, LAST, backend_resets],
+    "backend half-closes": [BEGUN, backend_half_closes, REST],
+    "early answer": [BEGUN, backend_sends(EARLY), MORE, LAST, client_sends(GET)],
+    "early answer in pieces": [BEGUN, backend_sends(EARLY[:9]), MORE, backend_sends(EARLY[9:])],
+    "early answer, then the rest": [BEGUN, backend_sends(EARLY[:-1]), REST, backend_sends(b"o")],
+    "interim answer": [BEGUN, backend_sends(b"HTTP/1.1 102 Wait\r\n\r\n"), REST, backend_sends(OK)],
+    "one more behind it": [
+        BEGUN,
+        client_sends(LONG_POST[3000:] + GET),
+        backend_sends(OK),
+        backend_sends(OK),
+    ],
+    "half of one more behind it": [
+        BEGUN,
+        client_sends(LONG_POST[3000:] + GET[:7]),
+        backend_sends(OK),
+        client_sends(GET[7:]),
+        backend_sends(OK),
+    ],
+    "junk behind it": [BEGUN, client_sends(LONG_POST[3000:] + b"\x00"), backend_sends(OK)],
+    "drain": [BEGUN, drain, REST, backend_sends(OK)],
+    "cut": [BEGUN, MORE, cut],
+    "drain, then cut": [BEGUN, drain, MORE, cut],
+}
+
+
+@pytest.mark.parametrize("is_narrow", [False, True], ids=["", "narrow"])
+@pytest.mark.parametrize("peer", [STRANGER, TRUSTED])
+@pytest.mark.parametrize("events", BODY_STORIES.values(), ids=BODY_STORIES.keys())
+def test_a_body_of_several_reads_ends_as_without_the_lane(
+    events: list[Event], peer: str, is_narrow: bool
+) -> None:
+    _, took_part = play(Setting(peer, narrow_backend=is_narrow), *events)
+    assert took_part or is_narrow
+
+
+def test_a_body_of_several_reads_stays_on_the_lane() -> None:
+    world = World(Setting(), has_lane=True)
+    try:
+        for event in (BEGUN, MORE, LAST):
+            world.tell(event)
+            assert world.is_on_lane
+        world.tell(backend_sends(OK))
+        assert not world.connection.is_serving
+        world.tell(World.read_all)
+        assert world.asked.received.endswith(b"\r\nContent-Length: 30000\r\n\r\n" + LONG_BODY)
+    finally:
+        world.close()
+
+
+def test_a_body_that_comes_too_slowly_is_refused_as_without_the_lane() -> None:
+    limits = Limits(min_body_rate=Size(1000), rate_grace=Duration(5))
+    events = (BEGUN, passes(8), client_sends(LONG_POST[3000:3001]), passes(2), MORE)
+    seen, took_part = play(Setting(limits=limits), *events)
+    assert took_part
+    assert b"HTTP/1.1 408" in seen["client"]
+
+
+@pytest.mark.parametrize("size", [8000, 30_000, 300_000])
+def test_a_backend_that_reads_slowly_gets_all_of_a_long_body(size: int) -> None:
+    body = some_bytes(size)
+    post = b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%b" % (size, body)
+    world = World(Setting(narrow_backend=True), has_lane=True)
+    try:
+        world.tell(client_sends(post))
+        for _ in range(1000):  # the smallest send buffer takes 300 bytes at a time and more
+            world.tell(backend_reads)
+            if world.asked.protocol.is_request_sent and not world.asked.protocol.is_blocked:
+                break
+        world.tell(backend_sends(OK))
+        world.tell(client_sends(GET))
+        world.tell(backend_sends(OK))
+        world.tell(World.read_all)
+        assert world.client.received.count(b"\r\n\r\nok") == 2
+        assert world.asked.received.split(b"\r\n\r\n", 1)[1].startswith(body + b"GET /a ")
+    finally:
+        world.close()
+
+
 # -- anything ----------------------------------------------------------------------------------
 
-PLAIN = st.sampled_from((GET, HEAD, POST, EMPTY_POST, PUT, NOT_PLAIN, GET + GET))
+PLAIN = st.sampled_from(
+    (GET, HEAD, POST, EMPTY_POST, PUT, NOT_PLAIN, GET + GET, LONG_POST, LONG_POST[:3000])
+)
 ANSWERS = st.sampled_from((OK, CHUNKED, LARGE, OK[:-1], OK[:9], OK + b"x"))
 EVENTS = st.one_of(
     st.builds(client_sends, PLAIN),
     st.builds(client_sends, requests(most=2)),
+    st.builds(client_sends, st.sampled_from((LONG_POST[3000:], LONG_POST[3000:20_000], POST[:-2]))),
     st.builds(backend_sends, ANSWERS),
     st.builds(backend_sends, responses(most=2)),
     st.builds(backend_sends, st.just(OK)),

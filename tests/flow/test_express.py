@@ -21,6 +21,7 @@ SCRIPT = [
     b"GET /a?secret HTTP/1.1\r\n%b\r\nAccept: */*\r\nCookie: a=b\r\nTE: trailers\r\nX_A: b\r\n\r\n",
     POST,
     POST.replace(b"POST", b"PUT").replace(b"3", b"7000").replace(b"abc", b"b" * 7000),
+    POST.replace(b"3", b"200000").replace(b"abc", b"b" * 200_000),
     b"HEAD /length HTTP/1.1\r\n%b\r\n\r\n",
     b"GET /empty HTTP/1.1\r\n%b\r\n\r\n",
     b"GET /unchanged HTTP/1.1\r\n%b\r\n\r\n",
