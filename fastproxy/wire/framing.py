@@ -11,7 +11,8 @@ from typing import Protocol, TypeVar
 
 from fastproxy.errors import BadBody
 
-_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\Z").match
+_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?\Z").match
+_TRAILER_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\Z").match
 _MAX_SIZE_LINE = 272  # 15 digits and 256 bytes of extension
 _MAX_TRAILERS = 8192
 
@@ -197,7 +198,7 @@ class ChunkedDecoder:
             self._state = _SIZE
         elif line:
             self._trailer_bytes += len(line) + 2
-            if b":" not in line or line[0] in b" \t:":
+            if _TRAILER_LINE(line) is None:
                 raise BadBody("trailer")
         else:
             self._state = _DONE

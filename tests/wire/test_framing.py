@@ -131,10 +131,13 @@ BAD_CHUNKS = [
     b"5;ext=a\rb\r\nhello\r\n0\r\n\r\n",
     b"5;a=b\nx\r\nhello\r\n0\r\n\r\n",
     b"5;" + b"e" * 300 + b"\r\nhello\r\n0\r\n\r\n",
+    b"5 \r\nhello\r\n0\r\n\r\n",
     b"5" + b" " * 600,
     b"0\r\n folded\r\n\r\n",
     b"0\r\nno colon\r\n\r\n",
     b"0\r\n: no name\r\n\r\n",
+    b"0\r\nblank : b\r\n\r\n",
+    b"0\r\ncontrol: \x00\r\n\r\n",
     b"0\r\n" + b"A: b\r\n" * 2000 + b"\r\n",
     b"0\r\nA: " + b"b" * 9000 + b"\r\n\r\n",
 ]
