@@ -1,6 +1,6 @@
 # Verbs for people who like make; the work is in scripts/.
 PYTHON = .venv/bin/python
-.PHONY: help build demo test lint bench asan docs-check clean
+.PHONY: help build demo test lint bench soak asan docs-check clean
 
 help:        ## these lines
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1	/p' Makefile | expand -t 12
@@ -15,6 +15,8 @@ lint:        ## style and types
 	scripts/lint
 bench: build ## speed, memory and latency beside nginx, HAProxy and Caddy
 	$(PYTHON) -m benchmarks
+soak: build  ## ten minutes of everything at once: faults, reloads, killed workers
+	$(PYTHON) -m tests.soak
 asan: build  ## the chunker under AddressSanitizer and UndefinedBehaviorSanitizer
 	tests/isolated/asan.sh $(PYTHON)
 docs-check: build ## every command and configuration in the documents

@@ -150,7 +150,7 @@ class Site:
     def at_rest(self) -> None:
         """Wait until no request runs and nothing is held; the counters balance."""
         deadline = time.monotonic() + 10
-        while held := self._held():
+        while held := self.held():
             assert time.monotonic() < deadline, held
             time.sleep(0.02)
 
@@ -159,7 +159,7 @@ class Site:
         self.at_rest()
         eventually(lambda: not self.journal(), "an empty journal")
 
-    def _held(self) -> dict[str, float]:
+    def held(self) -> dict[str, float]:
         """What is not zero although it should be."""
         metrics = self.metrics()
         finished = sum(v for k, v in metrics.items() if "uploads_finished_total" in k)

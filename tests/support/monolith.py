@@ -198,10 +198,13 @@ def _read(stream: Any) -> Asked | None:
 
 
 def _chunks(stream: Any) -> Iterator[bytes]:
-    while size := int(stream.readline(), 16):
+    while line := stream.readline():
+        if not (size := int(line, 16)):
+            break
         yield stream.read(size)
         stream.readline()
-    stream.readline()
+    if not stream.readline():
+        raise HangUp("the client left within a body")
 
 
 @contextmanager
