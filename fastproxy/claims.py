@@ -12,11 +12,10 @@ from typing import Any, Final
 
 import jwt
 
-AUTHORIZE_HEADER: Final = b"Fastproxy-Authorize"
-UPLOAD_HEADER: Final = b"Fastproxy-Upload"
-AUTHORIZE: Final = "fastproxy-authorize"
-UPLOAD: Final = "fastproxy-upload"
-_ALGORITHM: Final = "HS256"
+from fastproxy import protocol
+
+AUTHORIZE_HEADER: Final = protocol.AUTHORIZE_HEADER.encode()
+UPLOAD_HEADER: Final = protocol.UPLOAD_HEADER.encode()
 
 
 class Signer:
@@ -45,7 +44,7 @@ class Signer:
                 **claims,
             },
             self._secret,
-            algorithm=_ALGORITHM,
+            algorithm=protocol.ALGORITHM,
         ).encode("ascii")
 
 

@@ -3,15 +3,15 @@
 import jwt
 import pytest
 
-from fastproxy import claims
 from fastproxy.claims import Signer, body_hash
+from fastproxy.protocol import AUTHORIZE, UPLOAD
 
 SECRET = b"s" * 40
 
 
 def test_a_token_says_what_it_is_for() -> None:
     token = Signer(SECRET, "fastproxy", 60, clock=lambda: 1000.9).sign(
-        claims.UPLOAD, b"PUT", "/a b", body_sha256="x"
+        UPLOAD, b"PUT", "/a b", body_sha256="x"
     )
     options = {"verify_exp": False, "verify_iat": False}
     told = jwt.decode(
@@ -31,20 +31,20 @@ def test_a_token_says_what_it_is_for() -> None:
 
 def test_no_two_tokens_are_the_same() -> None:
     signer = Signer(SECRET, "fastproxy", 60)
-    tokens = {signer.sign(claims.AUTHORIZE, b"PUT", "/") for _ in range(100)}
+    tokens = {signer.sign(AUTHORIZE, b"PUT", "/") for _ in range(100)}
     assert len(tokens) == 100
 
 
 def test_a_token_of_one_purpose_does_not_serve_the_other() -> None:
-    token = Signer(SECRET, "fastproxy", 60).sign(claims.AUTHORIZE, b"PUT", "/")
+    token = Signer(SECRET, "fastproxy", 60).sign(AUTHORIZE, b"PUT", "/")
     with pytest.raises(jwt.InvalidAudienceError):
-        jwt.decode(token, SECRET, algorithms=["HS256"], audience=claims.UPLOAD)
+        jwt.decode(token, SECRET, algorithms=["HS256"], audience=UPLOAD)
 
 
 def test_another_secret_does_not_verify() -> None:
-    token = Signer(SECRET, "fastproxy", 60).sign(claims.AUTHORIZE, b"PUT", "/")
+    token = Signer(SECRET, "fastproxy", 60).sign(AUTHORIZE, b"PUT", "/")
     with pytest.raises(jwt.InvalidSignatureError):
-        jwt.decode(token, b"t" * 40, algorithms=["HS256"], audience=claims.AUTHORIZE)
+        jwt.decode(token, b"t" * 40, algorithms=["HS256"], audience=AUTHORIZE)
 
 
 def test_the_hash_of_a_body_is_its_sha256() -> None:

@@ -4,8 +4,6 @@ A path may be "credential:NAME": a file that systemd's LoadCredential= put into
 $CREDENTIALS_DIRECTORY.
 """
 
-import base64
-import binascii
 import os
 import stat
 from collections.abc import Mapping
@@ -13,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from fastproxy.errors import OwnFault
+from fastproxy.protocol import MIN_SECRET, decode_secret, without_newline
 
-MIN_SECRET: Final = 32  # bytes; RFC 7518 section 3.2 for HS256
 _MAX_FILE: Final = 64 * 1024
 _CREDENTIAL: Final = "credential:"
 
@@ -43,13 +41,7 @@ def read_secret(path: str, env: Mapping[str, str] | None = None) -> bytes:
 
     One newline at the end is not part of it. Raises BadSecret.
     """
-    content = _content(path, env)
-    try:
-        decoded = base64.b64decode(content, validate=True)
-    except (binascii.Error, ValueError):
-        decoded = b""
-    if len(decoded) == MIN_SECRET:
-        return decoded
+    content = decode_secret(_content(path, env))
     if len(content) < MIN_SECRET:
         raise BadSecret(
             f"{path}: a secret of {len(content)} bytes is too short; "
@@ -61,7 +53,7 @@ def read_secret(path: str, env: Mapping[str, str] | None = None) -> bytes:
 def read_credential(path: str, env: Mapping[str, str] | None = None) -> str:
     """An access key or the like: text without its last newline. Raises BadSecret."""
     try:
-        text = _content(path, env).decode("utf-8")
+        text = without_newline(_content(path, env)).decode("utf-8")
     except UnicodeDecodeError:
         raise BadSecret(f"{path}: is not text") from None
     if not text:
@@ -82,4 +74,4 @@ def _content(path: str, env: Mapping[str, str] | None) -> bytes:
         raise BadSecret(f"{path}: cannot be read: {error.strerror}") from None
     if len(content) > _MAX_FILE:
         raise BadSecret(f"{path}: is too large for a secret")
-    return content.removesuffix(b"\r\n" if content.endswith(b"\r\n") else b"\n")
+    return content

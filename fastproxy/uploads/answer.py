@@ -17,13 +17,11 @@ import msgspec
 
 from fastproxy.config.schema import UploadRoute
 from fastproxy.errors import BadAuthorizeAnswer
+from fastproxy.protocol import HEX_LENGTH, MAX_ID, MAX_KEY, PERMISSION_TYPE
 from fastproxy.storage.presigned import DEFAULT_PUT_HEADERS, PresignedTarget
-from fastproxy.uploads.digests import HEX_LENGTH
 
-CONTENT_TYPE: Final = b"application/vnd.fastproxy.authorize+json"
+CONTENT_TYPE: Final = PERMISSION_TYPE.encode()
 MAX_ANSWER_BYTES: Final = 8 << 20  # 10,000 part URLs, each with a session token's signature
-_MAX_KEY: Final = 1024  # S3's limit
-_MAX_ID: Final = 2048  # it travels in a signed header field, of which gunicorn takes 8 KiB
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -73,10 +71,10 @@ def read_permission(body: bytes, route: UploadRoute) -> Permission:
 
 def _judge(permission: Permission) -> None:
     key = permission.key
-    if len(key.encode()) > _MAX_KEY or any(ord(letter) < 32 for letter in key):
+    if len(key.encode()) > MAX_KEY or any(ord(letter) < 32 for letter in key):
         raise BadAuthorizeAnswer("key: too long or with control characters")
-    if len(permission.id.encode()) > _MAX_ID:
-        raise BadAuthorizeAnswer(f"id: over {_MAX_ID} bytes")
+    if len(permission.id.encode()) > MAX_ID:
+        raise BadAuthorizeAnswer(f"id: over {MAX_ID} bytes")
     for name in (*permission.hashes, *permission.expected):
         if name not in HEX_LENGTH:
             raise BadAuthorizeAnswer(f"hashes: {name[:32]!r} is none of {sorted(HEX_LENGTH)}")

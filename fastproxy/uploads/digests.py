@@ -11,11 +11,9 @@ from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
 from fastproxy.errors import DigestMismatch, OwnFault
+from fastproxy.protocol import HEX_LENGTH
 from fastproxy.storage.contract import PartBody
 
-HEX_LENGTH: Final = {
-    "md5": 32, "sha1": 40, "sha256": 64, "sha512": 128, "crc32c": 8, "crc64nvme": 16,
-}  # fmt: skip
 _INLINE_BYTES: Final = 64 * 1024  # below this a thread costs more than the hash
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from fastproxy import claims
+from fastproxy import claims, protocol
 from fastproxy.claims import Signer
 from fastproxy.config.schema import UploadRoute
 from fastproxy.errors import BadAuthorizeAnswer, StaleConnection
@@ -77,7 +77,7 @@ async def ask(
 
 def _call(question: Question, route: UploadRoute, signer: Signer, timeout_s: float) -> Call:
     token = signer.sign(
-        claims.AUTHORIZE,
+        protocol.AUTHORIZE,
         question.method,
         question.path,
         length=question.length,

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastproxy.errors import DigestMismatch, OwnFault
-from fastproxy.uploads.digests import HEX_LENGTH, Digests, new_digest
+from fastproxy.protocol import HEX_LENGTH
+from fastproxy.uploads.digests import Digests, new_digest
 
 NAMES = ("md5", "sha1", "sha256", "sha512")
 
