@@ -1,0 +1,64 @@
+"""For path operations of FastAPI.
+
+@app.put("/uploads/{name}/authorize")
+async def allow(name: str, ask: Annotated[Ask, Depends(asked(guard))]) -> Response:
+    return permitted(Permission(...))      # any other response: no
+
+@app.put("/uploads/{name}")
+async def take(name: str, file: Annotated[UploadedFile, Depends(uploaded(guard))]): ...
+"""
+
+from collections.abc import Awaitable, Callable
+
+from fastapi import HTTPException, Request, Response
+
+from fastproxy import protocol
+from fastproxy.backend import asgi
+from fastproxy.backend.guard import Guard
+from fastproxy.backend.permission import Permission
+from fastproxy.backend.refusal import Reason, Refused
+from fastproxy.backend.uploaded import Ask, UploadedFile
+
+
+def asked(guard: Guard, max_size: int | None = None) -> Callable[[Request], Awaitable[Ask]]:
+    """A dependency: fastproxy's question; `max_size` in bytes."""
+
+    async def dependency(request: Request) -> Ask:
+        try:
+            return await asgi.asked(guard, request.scope, max_size)
+        except Refused as refused:
+            raise _http_exception(request, refused) from None
+
+    return dependency
+
+
+def uploaded(
+    guard: Guard, max_size: int | None = None
+) -> Callable[[Request], Awaitable[UploadedFile]]:
+    """A dependency: the file that fastproxy has stored; `max_size` in bytes."""
+
+    async def dependency(request: Request) -> UploadedFile:
+        async def read(limit: int) -> bytes:
+            body = b""
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limit:
+                    raise Refused(Reason.BODY, "the report is longer than it says")
+            return body
+
+        try:
+            return await asgi.received(guard, request.scope, read, max_size)
+        except Refused as refused:
+            raise _http_exception(request, refused) from None
+
+    return dependency
+
+
+def permitted(permission: Permission) -> Response:
+    """The answer "yes, and there"."""
+    return Response(permission.json(), media_type=protocol.PERMISSION_TYPE)
+
+
+def _http_exception(request: Request, refused: Refused) -> HTTPException:
+    refused.log(request.method, request.scope["path"])
+    return HTTPException(refused.status, str(refused))

@@ -1,0 +1,82 @@
+"""For views of Flask.
+
+@app.put("/uploads/<name>/authorize")
+@asked(guard)
+def allow(ask, name): ...          # a Permission, or any response: no
+
+@app.put("/uploads/<name>")
+@uploaded(guard)
+def take(file, name): ...
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
+
+from flask import Response, request
+from flask.typing import ResponseReturnValue
+
+from fastproxy import protocol
+from fastproxy.backend.guard import Guard, announced_length
+from fastproxy.backend.permission import Permission
+from fastproxy.backend.refusal import Refused
+from fastproxy.backend.uploaded import Ask, UploadedFile
+from fastproxy.backend.wsgi import AUTHORIZE_FIELD, UPLOAD_FIELD, whole_path
+
+P = ParamSpec("P")
+View = Callable[P, ResponseReturnValue]
+
+
+def asked(
+    guard: Guard, max_size: int | None = None
+) -> Callable[[Callable[Concatenate[Ask, P], Permission | ResponseReturnValue]], View[P]]:
+    """Give the view fastproxy's question; `max_size` in bytes."""
+
+    def decorate(
+        allow: Callable[Concatenate[Ask, P], Permission | ResponseReturnValue],
+    ) -> View[P]:
+        @wraps(allow)
+        def view(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
+            try:
+                ask = guard.ask(_claims(guard, protocol.AUTHORIZE, AUTHORIZE_FIELD), max_size)
+                answer = allow(ask, *args, **kwargs)
+            except Refused as refused:
+                return _refusal(refused)
+            if isinstance(answer, Permission):
+                return Response(answer.json(), mimetype=protocol.PERMISSION_TYPE)
+            return answer
+
+        return view
+
+    return decorate
+
+
+def uploaded(
+    guard: Guard, max_size: int | None = None
+) -> Callable[[Callable[Concatenate[UploadedFile, P], ResponseReturnValue]], View[P]]:
+    """Give the view the file that fastproxy has stored; `max_size` in bytes."""
+
+    def decorate(take: Callable[Concatenate[UploadedFile, P], ResponseReturnValue]) -> View[P]:
+        @wraps(take)
+        def view(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
+            try:
+                claims = _claims(guard, protocol.UPLOAD, UPLOAD_FIELD)
+                announced_length(request.environ.get("CONTENT_LENGTH"))
+                file = guard.file(claims, request.get_data(), max_size)
+                return take(file, *args, **kwargs)
+            except Refused as refused:
+                return _refusal(refused)
+
+        return view
+
+    return decorate
+
+
+def _claims(guard: Guard, purpose: str, field: str) -> dict[str, Any]:
+    environ = request.environ
+    return guard.verify(purpose, environ["REQUEST_METHOD"], whole_path(environ), environ.get(field))
+
+
+def _refusal(refused: Refused) -> Response:
+    refused.log(request.method, request.path)
+    return Response(refused.text, refused.status, mimetype="text/plain")

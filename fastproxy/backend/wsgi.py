@@ -1,0 +1,88 @@
+"""A WSGI middleware that answers fastproxy's questions and hands over its files.
+
+    app = UploadMiddleware(app, guard, [UploadRoute("/uploads/[^/]+", allow)])
+
+The application finds what was stored with `uploaded(environ)`, and nowhere else.
+"""
+
+import io
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from fastproxy import protocol
+from fastproxy.backend.guard import Guard, announced_length
+from fastproxy.backend.permission import Permission
+from fastproxy.backend.refusal import Reason, Refused
+from fastproxy.backend.routes import Found, UploadRoute, find
+from fastproxy.backend.uploaded import Ask, UploadedFile
+
+# May it happen, and where to? None: no. It may raise Refused.
+Allow = Callable[[Ask, WSGIEnvironment], Permission | None]
+
+AUTHORIZE_FIELD: Final = "HTTP_" + protocol.AUTHORIZE_HEADER.upper().replace("-", "_")
+UPLOAD_FIELD: Final = "HTTP_" + protocol.UPLOAD_HEADER.upper().replace("-", "_")
+_FILE: Final = "fastproxy.upload"
+
+
+def uploaded(environ: WSGIEnvironment) -> UploadedFile:
+    """The file that came with this request. Raises Refused when none did: let it pass."""
+    file = environ.get(_FILE)
+    if not isinstance(file, UploadedFile):
+        raise Refused(Reason.MISSING, "this address takes uploads through fastproxy only")
+    return file
+
+
+def whole_path(environ: WSGIEnvironment) -> str:
+    """The decoded path of a request, as claims have it (PEP 3333 hides bytes in latin-1)."""
+    path: str = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    return path.encode("latin-1").decode("utf-8", "surrogateescape")
+
+
+class UploadMiddleware:
+    """Refuses whatever comes to an upload route and is not from fastproxy."""
+
+    def __init__(
+        self, app: WSGIApplication, guard: Guard, routes: Sequence[UploadRoute[Allow]]
+    ) -> None:
+        self._app = app
+        self._guard = guard
+        self._routes = tuple(routes)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        method, path = environ["REQUEST_METHOD"], whole_path(environ)
+        tokens = environ.pop(AUTHORIZE_FIELD, None), environ.pop(UPLOAD_FIELD, None)
+        try:
+            found = find(self._routes, method, path, self._guard.suffix)
+            if found is None:
+                return self._app(environ, start_response)
+            if found.is_question:
+                claims = self._guard.verify(protocol.AUTHORIZE, method, path, tokens[0])
+                permission = _permission(found, self._guard, claims, environ)
+                return _answer(start_response, "200 OK", protocol.PERMISSION_TYPE, permission)
+            claims = self._guard.verify(protocol.UPLOAD, method, path, tokens[1])
+            body = environ["wsgi.input"].read(announced_length(environ.get("CONTENT_LENGTH")))
+            environ[_FILE] = self._guard.file(claims, body, found.route.max_size)
+            environ["wsgi.input"] = io.BytesIO(body)
+            return self._app(environ, start_response)
+        except Refused as refused:
+            refused.log(method, path)
+            kind = "text/plain; charset=utf-8"
+            return _answer(start_response, refused.status_line, kind, refused.text.encode())
+
+
+def _permission(
+    found: Found[Allow], guard: Guard, claims: dict[str, object], environ: WSGIEnvironment
+) -> bytes:
+    permission = found.route.allow(guard.ask(claims, found.route.max_size), environ)
+    if permission is None:
+        raise Refused(Reason.DENIED, "this upload is not allowed")
+    return permission.json()
+
+
+def _answer(
+    start_response: StartResponse, status: str, content_type: str, body: bytes
+) -> Iterable[bytes]:
+    headers = [("Content-Type", content_type), ("Content-Length", str(len(body)))]
+    start_response(status, headers)
+    return [body]
