@@ -10,13 +10,11 @@ from wsgiref.util import FileWrapper, setup_testing_defaults
 
 import pytest
 
-from fastproxy.claims import AUTHORIZE, UPLOAD, Signer, body_hash
+from fastproxy.claims import Signer
 from fastproxy.config.schema import UploadRoute
-from fastproxy.demo.monolith import PERMISSION, make_app
+from fastproxy.demo.monolith import make_app
 from fastproxy.uploads import answer
-
-SECRET = b"s" * 32
-SIGNER = Signer(SECRET, "fastproxy", 60)
+from tests.backend.honest import SECRET, ask_token, report_of
 
 
 class Visit:
@@ -53,25 +51,9 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def ask_token(path: str = "/uploads/a", **claims: Any) -> str:
-    told = {"length": None, "content_type": "", **claims}
-    return SIGNER.sign(AUTHORIZE, b"PUT", path, **told).decode()
-
-
 def upload(home: Path, key: str = "incoming/1", **changes: Any) -> tuple[bytes, str]:
     """The body of a report about a stored file, and its token."""
-    told = {
-        "id": "a",
-        "store": "default",
-        "key": key,
-        "path": str(home / "store" / key),
-        "size": 3,
-        "hashes": {},
-        **changes,
-    }
-    body = json.dumps({"upload": told}).encode()
-    token = SIGNER.sign(UPLOAD, b"PUT", "/uploads/a", body_sha256=body_hash(body), upload=told)
-    return body, token.decode()
+    return report_of(**{"key": key, "path": str(home / "store" / key), **changes})
 
 
 def store(home: Path, key: str = "incoming/1") -> Path:
@@ -82,8 +64,7 @@ def store(home: Path, key: str = "incoming/1") -> Path:
 
 def test_a_permission_is_one_that_fastproxy_reads(home: Path) -> None:
     visit = Visit(home, "PUT", "/uploads/a/authorize?x=1", authorize=ask_token())
-    assert (visit.status, visit.headers["Content-Type"]) == (200, PERMISSION)
-    assert PERMISSION.encode() == answer.CONTENT_TYPE
+    assert (visit.status, visit.headers["Content-Type"].encode()) == (200, answer.CONTENT_TYPE)
     permission = answer.read_permission(visit.body, UploadRoute())
     assert (permission.id, permission.hashes) == ("a", ("sha256",))
 
@@ -116,7 +97,7 @@ def test_a_report_counts_once(home: Path) -> None:
 def test_parameters_and_unsigned_bodies_are_not_believed(home: Path) -> None:
     stored = store(home)
     body, token = upload(home)
-    forged = body.replace(b'"size": 3', b'"size": 4')
+    forged = body.replace(b'"size":3', b'"size":4')
     assert Visit(home, "PUT", "/uploads/a", forged, upload=token).status == 403
     assert Visit(home, "PUT", f"/uploads/a?path={stored}", body).status == 403
     assert Visit(home, "PUT", "/uploads/a/authorize").status == 403
@@ -131,8 +112,8 @@ def test_a_token_is_good_for_its_own_purpose_and_path_only(home: Path) -> None:
     assert Visit(home, "PUT", "/uploads/a/authorize", authorize=token).status == 403
     assert Visit(home, "PUT", "/uploads/a", body, upload=ask_token()).status == 403
     old = Signer(SECRET, "fastproxy", 60, lambda: time.time() - 100)
-    stale = old.sign(UPLOAD, b"PUT", "/uploads/a", body_sha256=body_hash(body), upload={})
-    assert Visit(home, "PUT", "/uploads/a", body, upload=stale.decode()).status == 403
+    body, stale = report_of(signer=old)
+    assert Visit(home, "PUT", "/uploads/a", body, upload=stale).status == 403
 
 
 @pytest.mark.parametrize("path", ["/etc/hostname", "store/../secret", "store/incoming/none"])
