@@ -127,16 +127,18 @@ class Chunker:
         Raises ChunkerClosed.
         """
     def get_buffer(self, sizehint: int = -1) -> memoryview:
-        """A writable window for the kernel to fill, never empty, within one slab and one part.
+        """A writable window for the kernel to fill, never empty, within one part.
 
-        It may be smaller or larger than `sizehint`. Raises PoolExhausted, ChunkerClosed. Only the
-        window of the latest call may be written, only until `buffer_updated()` or any other call
-        that adds to or ends the part: later writes through it would change frozen bytes.
+        It may be smaller or larger than `sizehint`: it ends with the slab, but for a larger hint it
+        goes on through free slabs that lie behind it. What it leaves empty goes back with
+        `buffer_updated()`. Raises PoolExhausted, ChunkerClosed. Only the window of the latest call
+        may be written, only until `buffer_updated()` or any other call that adds to or ends the
+        part: later writes through it would change frozen bytes.
         """
     def buffer_updated(self, nbytes: int) -> None:
         """The first `nbytes` of the window are filled. Raises ValueError if that cannot be.
 
-        With 0 a slab that holds nothing yet goes back to the pool. Raises ChunkerClosed.
+        Slabs that hold nothing yet go back to the pool. Raises ChunkerClosed.
         """
     def next_part(self) -> Part | None:
         """The next complete part, or None."""

@@ -124,8 +124,10 @@ cdef class Chunker:
     cdef int64_t handed_over  # bytes of the unfinished part that take() gave away
     cdef readonly int64_t total
     cdef readonly Py_ssize_t tail_size
-    cdef list tail           # slabs of the unfinished part; all but the last are full and frozen
-    cdef _Slab slab          # the one being filled (last of the tail), or None
+    cdef list tail           # slabs of the unfinished part: full and frozen ones, `slab`, `ahead`
+    cdef _Slab slab          # the one being filled, or None
+    cdef Py_ssize_t ahead    # empty ones behind it, which an open window reaches into
+    cdef Py_ssize_t window   # bytes of the open window; 0: none is open
     cdef list ready
 
     def __cinit__(self, SlabPool pool not None, object part_size):
@@ -150,7 +152,9 @@ cdef class Chunker:
         if self.stage != OPEN:
             return 0
         cdef int64_t slab_size = self.pool.slab_size
-        cdef int64_t slack = 0 if self.slab is None else slab_size - self.slab.filled
+        cdef int64_t slack = self.ahead * slab_size
+        if self.slab is not None:
+            slack += slab_size - self.slab.filled
         cdef int64_t missing = self._part_missing()
         cdef int64_t slabs = self.pool.free_count
         cdef int64_t room = min(missing, slack)
@@ -182,35 +186,41 @@ cdef class Chunker:
         self._require_open()
         PyObject_GetBuffer(data, &source, PyBUF_SIMPLE)
         try:
-            self._close_window()
+            self.window = 0
             return self._copy_in(<const char*> source.buf, source.len)
         finally:
             PyBuffer_Release(&source)
 
     def get_buffer(self, Py_ssize_t sizehint=-1):
-        """A writable window for the kernel to fill, never empty, within one slab and one part.
+        """A writable window for the kernel to fill, never empty, within one part.
 
+        Not longer than the rest of a slab, but for `sizehint` as long as free slabs lie behind it.
         Raises PoolExhausted, ChunkerClosed. Only the window of the latest call may be written.
         """
         self._require_open()
-        cdef Py_ssize_t window = self._open_slab()
-        if window == 0:
+        self.window = 0
+        if self._open_slab() == 0:
             raise PoolExhausted("the slab pool has no free slab")
-        self.slab.window = window
-        return PyMemoryView_FromObject(self.slab)
+        cdef _Window window = _Window.__new__(_Window)
+        window.base = self.slab.base + self.slab.filled
+        window.size = self.window = self._reach(sizehint)
+        window.slabs = tuple(self.tail[len(self.tail) - self.ahead - 1:])
+        return PyMemoryView_FromObject(window)
 
     def buffer_updated(self, Py_ssize_t nbytes):
         """The first `nbytes` of the window are filled. Raises ValueError if that cannot be."""
         self._require_open()
-        if self.slab is None or self.slab.window == 0:
+        if self.window == 0:
             raise ValueError("no window is open: get_buffer() comes first")
-        if nbytes < 0 or nbytes > self.slab.window:
-            raise ValueError(f"{nbytes} bytes cannot be in a window of {self.slab.window}")
-        self._close_window()
-        if nbytes > 0:
-            self._grow(nbytes)
-        else:
-            self._drop_empty_slab()
+        if nbytes < 0 or nbytes > self.window:
+            raise ValueError(f"{nbytes} bytes cannot be in a window of {self.window}")
+        self.window = 0
+        cdef Py_ssize_t step
+        while nbytes > 0:
+            step = min(self._open_slab(), nbytes)
+            nbytes -= step
+            self._grow(step)
+        self._drop_empty_slabs()
 
     def next_part(self):
         """The next complete part, or None."""
@@ -221,9 +231,9 @@ cdef class Chunker:
 
         For spilling to disk and for stores that take pieces of any size.
         """
-        self._close_window()
+        self.window = 0
         if self.tail_size == 0:
-            self._drop_empty_slab()
+            self._drop_empty_slabs()
             return None
         cdef Part part = self._freeze_tail(is_end=False)
         self.handed_over += part.size
@@ -232,27 +242,28 @@ cdef class Chunker:
     def cut(self):
         """End the unfinished part here, if it holds or handed over anything; begin the next."""
         self._require_open()
-        self._close_window()
+        self.window = 0
         if self.tail_size > 0 or self.handed_over > 0:
             self._end_part()
         else:
-            self._drop_empty_slab()
+            self._drop_empty_slabs()
 
     def finish(self):
         """The stream has ended: the tail is the last part. An empty stream gives one empty part."""
         if self.stage == FINISHED:
             return
         self._require_open()
-        self._close_window()
+        self.window = 0
         if self.tail_size > 0 or self.handed_over > 0 or self.number == 1:
             self._end_part()
         else:
-            self._drop_empty_slab()
+            self._drop_empty_slabs()
         self.stage = FINISHED
 
     def close(self):
         """Release everything not handed over. Idempotent; also done on deallocation."""
         self.stage = CLOSED
+        self.window = self.ahead = 0
         self.slab = None
         self.tail = []
         self.tail_size = 0
@@ -289,11 +300,9 @@ cdef class Chunker:
         cdef int64_t missing = self._part_missing()
         self._require_open()  # part_size is foreign code and may have closed us
         if self.slab is None or self.slab.filled == self.pool.slab_size:
-            self._leave_slab()
-            self.slab = self.pool._take()
+            self._next_slab()
             if self.slab is None:
                 return 0
-            self.tail.append(self.slab)
         return min(missing, self.pool.slab_size - self.slab.filled)
 
     cdef Py_ssize_t _copy_in(self, const char* data, Py_ssize_t size) except -1:
@@ -316,26 +325,51 @@ cdef class Chunker:
             self._end_part()
         return 0
 
-    cdef void _close_window(self) noexcept:
+    cdef int _next_slab(self) except -1:
+        """Freeze the full slab and begin the next one, if there is one: best the one behind it."""
+        cdef _Slab full = self.slab
+        if full is not None:
+            full.is_frozen = True
+        if self.ahead > 0:
+            self.slab = self.tail[len(self.tail) - self.ahead]
+            self.ahead -= 1
+            return 0
+        self.slab = None if full is None else self.pool._take_behind(full)
+        if self.slab is None:
+            self.slab = self.pool._take()
         if self.slab is not None:
-            self.slab.window = 0
+            self.tail.append(self.slab)
+        return 0
 
-    cdef int _drop_empty_slab(self) except -1:
+    cdef Py_ssize_t _reach(self, Py_ssize_t wanted) except -1:
+        """Take slabs that lie behind the one being filled; the size of the window over all."""
+        cdef int64_t slab_size = self.pool.slab_size, missing = self._part_missing()
+        cdef int64_t size = slab_size - self.slab.filled + self.ahead * slab_size
+        cdef _Slab behind
+        while size < wanted and size < missing:
+            behind = self.pool._take_behind(self.tail[len(self.tail) - 1])
+            if behind is None:
+                break
+            self.tail.append(behind)
+            self.ahead += 1
+            size += slab_size
+        return min(size, missing)
+
+    cdef int _drop_empty_slabs(self) except -1:
+        """Give back the slabs at the end of the tail that hold nothing, the last first."""
+        for _ in range(self.ahead):
+            self.tail.pop()
+        self.ahead = 0
         if self.slab is not None and self.slab.filled == 0:
             self.slab = None
             self.tail.pop()
         return 0
 
-    cdef int _leave_slab(self) except -1:
-        """Freeze the slab being filled; one that got nothing goes back."""
-        self._drop_empty_slab()
+    cdef Part _freeze_tail(self, bint is_end):
+        self._drop_empty_slabs()
         if self.slab is not None:
             self.slab.is_frozen = True
             self.slab = None
-        return 0
-
-    cdef Part _freeze_tail(self, bint is_end):
-        self._leave_slab()
         cdef Part part = Part.__new__(Part)
         part.number = self.number
         part.offset = self.total - self.tail_size

@@ -3,7 +3,7 @@
 cimport cython
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE
 from libc.stdlib cimport free, malloc
-from libc.string cimport memset
+from libc.string cimport memchr, memset
 from posix.mman cimport (
     MADV_DONTNEED, MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE,
     madvise, mmap, munmap,
@@ -42,7 +42,8 @@ cdef class SlabPool:
     cdef readonly Py_ssize_t peak_count
     cdef public object on_free
     cdef char* memory
-    cdef Py_ssize_t* free_slabs  # a stack: what was used last is warm in the cache
+    cdef unsigned char* is_free  # one byte per slab
+    cdef Py_ssize_t lowest       # no slab before this one is free
     cdef unsigned char* touched  # one Touch per slab
 
     def __cinit__(self, Py_ssize_t budget, Py_ssize_t slab_size=65536):
@@ -55,13 +56,11 @@ cdef class SlabPool:
         self._allocate()
 
     cdef int _allocate(self) except -1:
-        cdef Py_ssize_t i
-        self.free_slabs = <Py_ssize_t*> malloc(self.slab_count * sizeof(Py_ssize_t))
+        self.is_free = <unsigned char*> malloc(self.slab_count)
         self.touched = <unsigned char*> malloc(self.slab_count)
-        if self.free_slabs == NULL or self.touched == NULL:
+        if self.is_free == NULL or self.touched == NULL:
             raise MemoryError("no memory for the slab lists")
-        for i in range(self.slab_count):
-            self.free_slabs[i] = self.slab_count - 1 - i
+        memset(self.is_free, True, self.slab_count)
         memset(self.touched, FRESH, self.slab_count)
         cdef void* memory = mmap(
             NULL, self.slab_count * self.slab_size,
@@ -82,7 +81,7 @@ cdef class SlabPool:
         if self.memory != NULL:
             ASAN_UNPOISON_MEMORY_REGION(self.memory, self.slab_count * self.slab_size)
             munmap(self.memory, self.slab_count * self.slab_size)
-        free(self.free_slabs)
+        free(self.is_free)
         free(self.touched)
 
     @property
@@ -119,23 +118,43 @@ cdef class SlabPool:
         return end - start
 
     cdef _Slab _take(self):
-        """A free slab, or None."""
+        """The first free slab, or None.
+
+        So the free ones stay together, and a stream finds many in a row for its windows, whatever
+        came and went before.
+        """
         if self.free_count == 0:
             return None
+        cdef unsigned char* first = <unsigned char*> memchr(
+            self.is_free + self.lowest, True, self.slab_count - self.lowest
+        )
+        self.lowest = first - self.is_free
+        return self._take_at(self.lowest)
+
+    cdef _Slab _take_behind(self, _Slab slab):
+        """The slab whose memory follows that of `slab` if it is free, or None."""
+        cdef Py_ssize_t index = slab.index + 1
+        if index == self.slab_count or not self.is_free[index]:
+            return None
+        return self._take_at(index)
+
+    cdef _Slab _take_at(self, Py_ssize_t index):
         cdef _Slab slab = _Slab.__new__(_Slab)
         self.free_count -= 1
+        self.is_free[index] = False
         slab.pool = self
-        slab.index = self.free_slabs[self.free_count]
-        slab.base = self.memory + slab.index * self.slab_size
+        slab.index = index
+        slab.base = self.memory + index * self.slab_size
         ASAN_UNPOISON_MEMORY_REGION(slab.base, self.slab_size)
-        self.touched[slab.index] = TAKEN
+        self.touched[index] = TAKEN
         self.peak_count = max(self.peak_count, self.slab_count - self.free_count)
         return slab
 
     cdef void _give_back(self, Py_ssize_t index) noexcept:
         ASAN_POISON_MEMORY_REGION(self.memory + index * self.slab_size, self.slab_size)
         self.touched[index] = DIRTY
-        self.free_slabs[self.free_count] = index
+        self.is_free[index] = True
+        self.lowest = min(self.lowest, index)
         self.free_count += 1
         if self.on_free is not None:
             callback, self.on_free = self.on_free, None
@@ -147,13 +166,12 @@ cdef class SlabPool:
 @cython.no_gc_clear  # __dealloc__ needs the pool, also when the collector breaks a cycle
 @cython.freelist(64)
 cdef class _Slab:
-    """One taken slab: first a writable window behind `filled`, once frozen its filled bytes."""
+    """One taken slab. Its buffer is what is filled, read-only, once it is frozen."""
 
     cdef SlabPool pool
     cdef Py_ssize_t index
     cdef char* base  # NULL in a slab that Python code made itself
     cdef Py_ssize_t filled
-    cdef Py_ssize_t window
     cdef bint is_frozen
 
     def __init__(self):
@@ -164,22 +182,45 @@ cdef class _Slab:
             self.pool._give_back(self.index)
 
     def __getbuffer__(self, Py_buffer* buffer, int flags):
-        if self.is_frozen:
-            if flags & PyBUF_WRITABLE:
-                raise BufferError("a frozen slab is read-only")
-            buffer.buf = self.base
-            buffer.len = self.filled
-        elif self.window > 0:
-            buffer.buf = self.base + self.filled
-            buffer.len = self.window
-        else:
-            raise BufferError("no window of this slab is open")
-        buffer.obj = self
-        buffer.readonly = self.is_frozen
-        buffer.itemsize = 1
-        buffer.format = BYTE_FORMAT if flags & PyBUF_FORMAT else NULL
-        buffer.ndim = 1
-        buffer.shape = &buffer.len if flags & PyBUF_ND else NULL
-        buffer.strides = &buffer.itemsize if flags & PyBUF_STRIDES == PyBUF_STRIDES else NULL
-        buffer.suboffsets = NULL
-        buffer.internal = NULL
+        if not self.is_frozen:
+            raise BufferError("the slab is being filled")
+        if flags & PyBUF_WRITABLE:
+            raise BufferError("a frozen slab is read-only")
+        _describe(buffer, flags, self, self.base, self.filled)
+
+
+@cython.final
+@cython.internal
+@cython.no_gc_clear  # nor does a tuple let go: a view in a cycle never sees memory of others
+@cython.freelist(8)
+cdef class _Window:
+    """A writable run of bytes behind what is filled; its slabs lie next to each other in memory."""
+
+    cdef tuple slabs
+    cdef char* base
+    cdef Py_ssize_t size
+
+    def __init__(self):
+        raise TypeError("windows come from a chunker")
+
+    def __getbuffer__(self, Py_buffer* buffer, int flags):
+        if self.base == NULL:
+            raise BufferError("a window comes from a chunker")
+        _describe(buffer, flags, self, self.base, self.size)
+
+
+cdef void _describe(
+    Py_buffer* buffer, int flags, object owner, char* base, Py_ssize_t size
+) noexcept:
+    """Plain bytes from `base` on; read-only unless they are a window."""
+    buffer.buf = base
+    buffer.len = size
+    buffer.obj = owner
+    buffer.readonly = not isinstance(owner, _Window)
+    buffer.itemsize = 1
+    buffer.format = BYTE_FORMAT if flags & PyBUF_FORMAT else NULL
+    buffer.ndim = 1
+    buffer.shape = &buffer.len if flags & PyBUF_ND else NULL
+    buffer.strides = &buffer.itemsize if flags & PyBUF_STRIDES == PyBUF_STRIDES else NULL
+    buffer.suboffsets = NULL
+    buffer.internal = NULL

@@ -100,7 +100,7 @@ class ModelChunker:
 
     @property
     def _slack(self) -> int:
-        return self.pool.slab_size - self.slabs[-1].filled if self.slabs else 0
+        return sum(self.pool.slab_size - slab.filled for slab in self.slabs)
 
     def _has_slab(self) -> bool:
         """The next byte has a place, if need be in a new slab."""
@@ -121,32 +121,46 @@ class ModelChunker:
 
     def _put(self, byte: int) -> None:
         self.tail += bytes([byte])
-        self.slabs[-1].filled += 1
+        self._open_slabs[0].filled += 1
         self.total += 1
         if self.part_room == 0:
             self._end_part()
 
-    def get_buffer(self) -> int | None:
-        """The size of the window, None when the pool is dry."""
-        if not self._has_slab():
-            return None
-        self.window = min(self._slack, self.part_room)
-        return self.window
+    @property
+    def _open_slabs(self) -> list[Slab]:
+        return [slab for slab in self.slabs if slab.filled < self.pool.slab_size]
+
+    def has_window(self) -> bool:
+        """Whether the pool has a slab for a window, if it needs one."""
+        return self._has_slab()
+
+    def open_window(self, size: int, wanted: int) -> list[Slab]:
+        """The slabs of a window of `size` bytes, of which the chunker alone knows how many it got.
+
+        It ends with a slab or with the part, and no slab was taken that `wanted` does not need.
+        """
+        while self._slack < min(size, self.part_room):
+            assert self._slack < wanted
+            slab = self.pool.take()
+            assert slab is not None
+            self.slabs.append(slab)
+        assert size == min(self._slack, self.part_room)
+        self.window = size
+        return self._open_slabs
 
     def buffer_updated(self, data: bytes) -> None:
         self.window = 0
         for byte in data:
             self._put(byte)
-        if not data:
-            self._drop_empty_slab()
+        self._drop_empty_slabs()
 
-    def _drop_empty_slab(self) -> None:
-        if self.slabs and self.slabs[-1].filled == 0:
+    def _drop_empty_slabs(self) -> None:
+        while self.slabs and self.slabs[-1].filled == 0:
             self.slabs.pop().disown()
 
     def _hand_over(self, *, is_end: bool) -> ModelPart:
         self.window = 0
-        self._drop_empty_slab()
+        self._drop_empty_slabs()
         part = ModelPart(
             number=self.number,
             offset=self.total - len(self.tail),
@@ -168,14 +182,14 @@ class ModelChunker:
         if self.tail:
             return self._hand_over(is_end=False)
         self.window = 0
-        self._drop_empty_slab()
+        self._drop_empty_slabs()
         return None
 
     def cut(self) -> None:
         if self.tail or self.handed_over:
             self._end_part()
         self.window = 0
-        self._drop_empty_slab()
+        self._drop_empty_slabs()
 
     def finish(self) -> None:
         """At a part's end there is nothing to add, but an empty stream has one empty part."""

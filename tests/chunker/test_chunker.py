@@ -115,6 +115,51 @@ def test_a_released_part_shows_nothing():
         part.tobytes()
 
 
+def test_a_window_goes_on_through_the_slabs_behind_it():
+    pool = SlabPool(8 * 10, 10)
+    chunker = Chunker(pool, 60)
+    chunker.feed(b"abc")
+    chunker.get_buffer(25)[:] = bytes(range(27))
+    assert chunker.tail_slabs == 3
+    chunker.buffer_updated(9)
+    assert (chunker.tail_slabs, pool.used_count) == (2, 2)
+    assert len(chunker.get_buffer(1000)) == 48  # no further than its part
+    chunker.buffer_updated(48)
+    part = chunker.next_part()
+    assert part.tobytes()[:12] == b"abc" + bytes(range(9))
+    assert [len(view) for view in part.views] == [10] * 6
+    assert len(chunker.get_buffer(50)) == 20  # what the pool has left
+
+
+def test_a_window_ends_where_the_memory_of_others_begins():
+    pool = SlabPool(8 * 10, 10)
+    one, other = Chunker(pool, 60), Chunker(pool, 60)
+    one.feed(b"a")
+    other.feed(b"b")
+    assert len(one.get_buffer(40)) == 9
+    assert len(other.get_buffer(40)) == 39 + 10
+    assert len(one.get_buffer(40)) == 9
+
+
+def test_free_slabs_lie_together_whatever_came_and_went_before():
+    pool = SlabPool(8 * 10, 10)
+    chunkers = [Chunker(pool, 10) for _ in range(8)]
+    for chunker in chunkers:
+        chunker.feed(b"a")
+    for n in (5, 1, 4, 0, 2, 3):
+        chunkers[n].close()
+    assert len(Chunker(pool, 60).get_buffer(60)) == 60
+
+
+def test_a_part_goes_on_behind_its_last_slab_though_others_are_free():
+    pool = SlabPool(8 * 10, 10)
+    before, chunker = Chunker(pool, 10), Chunker(pool, 60)
+    before.feed(b"a")
+    chunker.feed(b"a" * 10)
+    before.close()
+    assert len(chunker.get_buffer(60)) == 50
+
+
 def test_a_window_that_is_still_held_keeps_its_slab_out_of_the_pool():
     pool, chunker = small()
     window = chunker.get_buffer()

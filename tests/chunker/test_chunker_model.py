@@ -11,6 +11,8 @@ from .model import ModelChunker, ModelPart, ModelPool, Slab
 JUNK = 0xEE
 which = st.integers(0, 1)
 any_index = st.integers(0, 1000)
+hints = st.integers(-1, 60)
+keeps = st.booleans()
 part_sizes = st.one_of(
     st.integers(1, 40),
     st.lists(st.integers(1, 40), min_size=1, max_size=4),
@@ -36,7 +38,7 @@ class ChunkerMachine(RuleBasedStateMachine):
             self.models.append(ModelChunker(self.model_pool, function))
         self.parts: list[tuple[Part, ModelPart]] = []
         self.views: list[tuple[memoryview, bytes, Slab]] = []
-        self.windows: list[tuple[memoryview, Slab]] = []
+        self.windows: list[tuple[memoryview, list[Slab]]] = []
 
     def size_function(self, size):
         if isinstance(size, int):
@@ -61,39 +63,38 @@ class ChunkerMachine(RuleBasedStateMachine):
         assert taken == min(room, len(data))
         assert self.chunkers[i].feed(data) == taken
 
-    @rule(i=which, data=st.binary(min_size=9, max_size=9), n=any_index, keep=st.booleans())
-    def fill_window(self, i, data, n, keep):
-        window = self.open_window(i)
+    @rule(i=which, hint=hints, data=st.binary(min_size=60, max_size=60), n=any_index, keep=keeps)
+    def fill_window(self, i, hint, data, n, keep):
+        window, slabs = self.open_window(i, hint)
         if window is None:
             return
-        model = self.models[i]
         if keep:
-            model.slabs[-1].owners += 1
-            self.windows.append((window, model.slabs[-1]))
+            for slab in slabs:
+                slab.owners += 1
+            self.windows.append((window, slabs))
         n %= len(window) + 1
         window[:] = bytes([JUNK]) * len(window)
         window[:n] = data[:n]
         self.chunkers[i].buffer_updated(n)
-        model.buffer_updated(data[:n])
+        self.models[i].buffer_updated(data[:n])
 
-    @rule(i=which)
-    def ask_for_a_window_and_leave_it(self, i):
-        self.open_window(i)
+    @rule(i=which, hint=hints)
+    def ask_for_a_window_and_leave_it(self, i, hint):
+        self.open_window(i, hint)
 
-    def open_window(self, i):
+    def open_window(self, i, hint):
         model, chunker = self.models[i], self.chunkers[i]
         if not model.is_open:
             with pytest.raises(ChunkerClosed):
-                chunker.get_buffer()
-            return None
-        size = model.get_buffer()
-        if size is None:
+                chunker.get_buffer(hint)
+            return None, []
+        if not model.has_window():
             with pytest.raises(PoolExhausted):
-                chunker.get_buffer(-1)
-            return None
-        window = chunker.get_buffer(65536)
-        assert (len(window), window.readonly, window.itemsize) == (size, False, 1)
-        return window
+                chunker.get_buffer(hint)
+            return None, []
+        window = chunker.get_buffer(hint)
+        assert (window.readonly, window.itemsize) == (False, 1)
+        return window, model.open_window(len(window), hint)
 
     @rule(i=which, beyond=st.integers(1, 5))
     def report_what_cannot_be(self, i, beyond):
@@ -181,8 +182,9 @@ class ChunkerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.windows)
     @rule(k=any_index)
     def drop_a_window(self, k):
-        _, slab = self.windows.pop(k % len(self.windows))
-        slab.disown()
+        _, slabs = self.windows.pop(k % len(self.windows))
+        for slab in slabs:
+            slab.disown()
 
     @rule()
     def trim(self):
