@@ -39,7 +39,11 @@ class DirectSink(Protocol):
         ...
 
     def get_buffer(self) -> memoryview:
-        """A writable window, never empty; only when `room()` is above 0."""
+        """A writable window, never empty; only when `room()` is above 0.
+
+        The same one until `buffer_updated`: nobody keeps it meanwhile, for that would keep its
+        memory, and a socket that was ready may have had nothing to read.
+        """
         ...
 
     def buffer_updated(self, nbytes: int) -> None:

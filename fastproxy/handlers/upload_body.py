@@ -94,7 +94,7 @@ _TAKING: Final = (Step.RECEIVING, Step.STORING)
 
 
 class Upload(Timed):
-    """One upload: Sink and DirectSink of its exchange."""
+    """One upload: the Sink of its exchange; its buffer is the DirectSink."""
 
     __slots__ = ("_buffer", "_exchange", "_fault", "_kit", "_permission", "_report", "_started",
                  "_step", "_store", "_task", "_transfer")  # fmt: skip
@@ -216,7 +216,7 @@ class Upload(Timed):
         self._started = time.monotonic()
         self._transfer = await self._begin(permission, question)
         self._step = Step.RECEIVING
-        exchange.direct = self
+        exchange.direct = self._transfer.buffer
         exchange.send_continue()
         exchange.want_body()
         if not exchange.head.has_body:
@@ -378,19 +378,3 @@ class Upload(Timed):
         """See Sink."""
         if self._report is not None:
             self._report.client_writable()
-
-    # -- DirectSink ----------------------------------------------------------------------------
-
-    def room(self) -> int:
-        """See DirectSink."""
-        return self._buffer.room() if self._buffer is not None else 0
-
-    def get_buffer(self) -> memoryview:
-        """See DirectSink."""
-        assert self._buffer is not None  # noqa: S101 - room() said so
-        return self._buffer.get_buffer()
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """See DirectSink."""
-        if self._buffer is not None:
-            self._buffer.buffer_updated(nbytes)

@@ -10,10 +10,11 @@ from fastproxy._chunker import Chunker, SlabPool
 from fastproxy.config.schema import Memory
 from fastproxy.errors import MemoryShort, TooSlow
 from fastproxy.memory.account import Account, Standing
+from fastproxy.memory.parties import Needs, Signals
 from fastproxy.memory.policy import Marks, Policy
 from fastproxy.memory.spill import BATCH, Spill, Write
 from fastproxy.memory.spill_file import SpillFile
-from fastproxy.memory.upload_buffer import Needs, Signals, UploadBuffer
+from fastproxy.memory.upload_buffer import UploadBuffer
 from fastproxy.memory.windows import Windows
 
 ROUND = 0.05  # seconds between two looks at the queue while uploads wait
@@ -203,9 +204,13 @@ class Arena:
         self._watch()
         return False
 
-    def took(self, buffer: UploadBuffer) -> None:
-        """It took a slab."""
-        self._policy.took(buffer.account)
+    def ahead(self, buffer: UploadBuffer) -> int:
+        """Slabs it may take before they are due."""
+        return self._policy.ahead(buffer.account, self._pool.free_count)
+
+    def took(self, buffer: UploadBuffer, slabs: int) -> None:
+        """It took slabs."""
+        self._policy.took(buffer.account, slabs)
 
     def grew(self, buffer: UploadBuffer) -> None:
         """Its tail has more bytes."""
@@ -298,7 +303,7 @@ class Arena:
         self._policy.completed(buffer.account, slabs)
 
     def settled(self, buffer: UploadBuffer) -> None:
-        """A spill of its unfinished part ended."""
+        """A spill of its unfinished part ended, or empty slabs of it were given back."""
         self._policy.settled(buffer.account, buffer.held, buffer.disk)
 
     def gave(self, buffer: UploadBuffer, slabs: int) -> None:

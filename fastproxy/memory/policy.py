@@ -132,14 +132,22 @@ class Policy:
     def _has_turn(self, account: Account) -> bool:
         return not account.claim or self.line.admits(account)
 
-    def took(self, account: Account) -> None:
-        """It took a slab from the pool."""
-        self.line.hold(account, held=account.held + 1, disk=account.disk)
-        self._taken += 1
-        if self._taken % self._turn == 0:
+    def ahead(self, account: Account, free: int) -> int:
+        """Slabs it may take before bytes come for them, and give back: those above low water.
+
+        Who may stand in line or owns the reserve takes only what it fills.
+        """
+        return 0 if account.claim or account is self._owner else max(0, free - self.low)
+
+    def took(self, account: Account, slabs: int) -> None:
+        """It took slabs from the pool."""
+        self.line.hold(account, held=account.held + slabs, disk=account.disk)
+        self._taken += slabs
+        if self._taken >= self._turn:
+            self._taken %= self._turn
             self._order.advance()
         if account is self._owner:
-            self._owned += 1
+            self._owned += slabs
             if account.is_endless and self._owned >= self.reserve:
                 self._disown()  # the reserve did not complete it: spill it like others
         self.grew(account)

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Protocol
 
@@ -13,24 +12,11 @@ from fastproxy.errors import FastproxyError
 from fastproxy.memory.account import Account, Standing
 from fastproxy.memory.blocks import Holding
 from fastproxy.memory.buffered_part import BufferedPart
+from fastproxy.memory.parties import Needs, Signals
 from fastproxy.memory.spill import Spill, Write
 
 _ANY: Final = 1 << 62  # bytes: as good as no limit
-
-
-class Needs(Protocol):
-    """What parts must look like. Sizes in bytes."""
-
-    @property
-    def min_part(self) -> int: ...
-    @property
-    def part_size(self) -> int: ...
-    @property
-    def max_part(self) -> int: ...
-    @property
-    def max_parts(self) -> int: ...
-    @property
-    def equal_parts(self) -> bool: ...
+_WINDOW: Final = 1 << 20  # bytes that one read may bring
 
 
 class Keeper(Protocol):
@@ -42,14 +28,17 @@ class Keeper(Protocol):
     def grew(self, buffer: "UploadBuffer") -> None:
         """Its tail has more bytes."""
 
-    def took(self, buffer: "UploadBuffer") -> None:
-        """It took a slab."""
+    def ahead(self, buffer: "UploadBuffer") -> int:
+        """Slabs it may take before they are due; what it does not fill it gives back at once."""
+
+    def took(self, buffer: "UploadBuffer", slabs: int) -> None:
+        """It took slabs."""
 
     def completed(self, buffer: "UploadBuffer", slabs: int) -> None:
         """A part is complete."""
 
     def settled(self, buffer: "UploadBuffer") -> None:
-        """A spill of its unfinished part ended."""
+        """A spill of its unfinished part ended, or empty slabs of it were given back."""
 
     def gave(self, buffer: "UploadBuffer", slabs: int) -> None:
         """Complete parts gave memory or disk back."""
@@ -70,14 +59,6 @@ class Stage(Enum):
     CLOSED = "closed"
 
 
-@dataclass(frozen=True, slots=True)
-class Signals:
-    """What the socket is told."""
-
-    on_pause: Callable[[], None]
-    on_resume: Callable[[], None]
-
-
 class UploadBuffer:
     """Bytes in on the socket's side, complete parts out on the store's; single-threaded.
 
@@ -95,6 +76,7 @@ class UploadBuffer:
         "_completed",
         "_fault",
         "_keeper",
+        "_latest",
         "_needs",
         "_on_ready",
         "_parts",
@@ -125,6 +107,7 @@ class UploadBuffer:
         self._needs = needs
         self._spill = spill
         self._slab = spill.slab
+        self._latest = 0  # bytes that the latest read brought
         self._stage = Stage.OPEN
         self._completed = 0  # parts
         self._begun: BufferedPart | None = None  # spilled pieces of the unfinished part
@@ -163,18 +146,28 @@ class UploadBuffer:
         return min(self._slab, self._chunker.part_room)
 
     def get_buffer(self) -> memoryview:
-        """A window to read into, never empty. Only when `room()` > 0; raises PoolExhausted."""
-        is_new = not self._slack()
-        window = self._chunker.get_buffer()
-        if is_new:
-            self._keeper.took(self)
+        """A window to read into, never empty. Only when `room()` > 0; raises PoolExhausted.
+
+        Twice as long as the latest read, so only who fills long windows gets longer ones.
+        """
+        chunker = self._chunker
+        wanted = min(2 * self._latest, _WINDOW, self._keeper.ahead(self) * self._slab)
+        before = chunker.tail_slabs
+        window = chunker.get_buffer(wanted)
+        if chunker.tail_slabs > before:
+            self._keeper.took(self, chunker.tail_slabs - before)
         return window
 
     def buffer_updated(self, n: int) -> None:
         """The first `n` bytes of the window are filled."""
         if n == 0:
             return  # the window stays open
-        self._chunker.buffer_updated(n)
+        self._latest = n
+        chunker = self._chunker
+        before = chunker.tail_slabs
+        chunker.buffer_updated(n)
+        if 0 < chunker.tail_slabs < before:
+            self._keeper.settled(self)
         self._grew()
 
     def feed(self, data: Buffer) -> int:
@@ -191,7 +184,7 @@ class UploadBuffer:
                 break
             taken += self._chunker.feed(view[taken : taken + room])
             if not slack:
-                self._keeper.took(self)
+                self._keeper.took(self, 1)
             self._grew()
         return taken
 

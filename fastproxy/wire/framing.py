@@ -34,12 +34,15 @@ class BodyDecoder(Protocol):
         """
         ...
 
-    def payload_run(self) -> int:
-        """How many of the next bytes are surely payload; 0 when that is not known."""
+    def squeeze(self, window: memoryview) -> tuple[int, int]:
+        """Like `decode`, but payload is moved together at the front of `window`, over the framing.
+
+        How much it is, and the number of bytes of `window` that belong to this body.
+        """
         ...
 
-    def skip(self, size: int) -> None:
-        """`size` bytes of payload, at most `payload_run()`, went past the decoder."""
+    def reach(self, beyond: int) -> int:
+        """How many bytes to read so that at most `beyond` of them are not of this body."""
         ...
 
     def at_eof(self) -> bool:
@@ -66,14 +69,16 @@ class LengthDecoder:
         self.remaining -= size
         return ([data] if size else []), size
 
-    def payload_run(self) -> int:
+    def squeeze(self, window: memoryview) -> tuple[int, int]:
         """See BodyDecoder."""
-        return self.remaining
-
-    def skip(self, size: int) -> None:
-        """See BodyDecoder."""
+        size = min(len(window), self.remaining)
         self.remaining -= size
         self.is_done = self.remaining == 0
+        return size, size
+
+    def reach(self, beyond: int) -> int:
+        """See BodyDecoder."""
+        return self.remaining
 
     def at_eof(self) -> bool:
         """See BodyDecoder."""
@@ -92,12 +97,13 @@ class UntilCloseDecoder:
         """See BodyDecoder."""
         return [data], len(data)
 
-    def payload_run(self) -> int:
+    def squeeze(self, window: memoryview) -> tuple[int, int]:
+        """See BodyDecoder."""
+        return len(window), len(window)
+
+    def reach(self, beyond: int) -> int:
         """See BodyDecoder."""
         return 1 << 62
-
-    def skip(self, size: int) -> None:
-        """See BodyDecoder."""
 
     def at_eof(self) -> bool:
         """See BodyDecoder."""
@@ -134,29 +140,42 @@ class ChunkedDecoder:
         at, end = 0, len(data)
         while at < end and not self.is_done:
             if self._state is _DATA:
-                step = min(end - at, self._remaining)
+                step = self._pass(end - at)
                 pieces.append(data[at : at + step])
-                self._remaining -= step
                 at += step
-                if not self._remaining:
-                    self._state = _DATA_END
             else:
                 at = self._read_line(data, at)
         return pieces, at
 
-    def payload_run(self) -> int:
+    def squeeze(self, window: memoryview) -> tuple[int, int]:
         """See BodyDecoder."""
-        return self._remaining
+        size, at, end = 0, 0, len(window)
+        while at < end and not self.is_done:
+            if self._state is _DATA:
+                step = self._pass(end - at)
+                if size < at:
+                    window[size : size + step] = window[at : at + step]
+                size += step
+                at += step
+            else:
+                at = self._read_line(window, at)
+        return size, at
 
-    def skip(self, size: int) -> None:
+    def reach(self, beyond: int) -> int:
         """See BodyDecoder."""
-        self._remaining -= size
-        if not self._remaining:
-            self._state = _DATA_END
+        return self._remaining + beyond
 
     def at_eof(self) -> bool:
         """See BodyDecoder."""
         return self.is_done
+
+    def _pass(self, available: int) -> int:
+        """How many of the next bytes are of this chunk; they are behind us now."""
+        step = min(available, self._remaining)
+        self._remaining -= step
+        if not self._remaining:
+            self._state = _DATA_END
+        return step
 
     def _read_line(self, data: Bytes, at: int) -> int:
         """Read on in a line; the position behind what was read."""

@@ -176,6 +176,18 @@ def test_pipelined_uploads_are_taken_in_turn(world: World) -> None:
         world.check(client.response().upload, second)
 
 
+def test_a_request_read_with_the_end_of_a_chunked_upload_is_answered(world: World) -> None:
+    first, second = body_of(300_000), body_of(1000)
+    with world.site.client() as client:
+        client.head("PUT", "/s3/piped/1", {"Transfer-Encoding": "chunked"})
+        client.send(b"%x\r\n%b" % (len(first), first[:200_000]))
+        rest = first[200_000:] + b"\r\n0\r\n\r\n"
+        client.send(rest + b"PUT /s3/piped/2 HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n")
+        client.send(second)
+        world.check(client.response().upload, first)
+        world.check(client.response().upload, second)
+
+
 def test_a_request_without_a_body_is_an_empty_upload(world: World) -> None:
     with world.site.client() as client:
         client.head("POST", "/files/no-body", {})

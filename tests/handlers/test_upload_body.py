@@ -69,7 +69,8 @@ class Taken:
         """Be permitted, and take these bytes."""
         self.upload.start()
         await until(lambda: self.client.reads_body)
-        assert self.upload.room() >= len(data)
+        assert self.exchange.direct is not None
+        assert self.exchange.direct.room() >= len(data)
         self.upload.body_data([memoryview(data)])
         await until(lambda: not len(self.tasks))
 

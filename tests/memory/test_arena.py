@@ -186,6 +186,26 @@ def test_a_fast_upload_stays_in_memory_in_one_run_of_views() -> None:
     run(test)
 
 
+def test_who_fills_long_windows_gets_longer_ones_while_there_is_memory() -> None:
+    async def test() -> None:
+        arena = Arena(memory(40), reserve_bytes=SLAB)
+        buffer = Socket().open(arena, needs(part_size=100 * SLAB))
+
+        def read(most: int) -> int:
+            assert buffer.room() > 0
+            size = min(most, len(buffer.get_buffer()))
+            buffer.buffer_updated(size)
+            return size // SLAB
+
+        assert [read(100 * SLAB) for _ in range(4)] == [1, 2, 4, 8]
+        assert read(SLAB) == 1
+        assert arena.stats.slabs_used == 16 == buffer.held  # of the window the rest is given back
+        assert [read(100 * SLAB) for _ in range(4)] == [2, 4, 7, 1]  # to low water, and no further
+        await arena.close()
+
+    run(test)
+
+
 def test_the_rest_of_the_stream_is_the_last_part_and_nothing_is_one_empty_part() -> None:
     async def test() -> None:
         arena = Arena(memory(40), reserve_bytes=SLAB)

@@ -21,10 +21,10 @@ def test_who_took_the_whole_reserve_for_a_part_without_an_end_may_be_spilled_lik
     policy = Policy(MARKS)
     endless = owning(policy, age=1, is_endless=True)
     for _ in range(3):
-        policy.took(endless)
+        policy.took(endless, 1)
         assert policy.owner is endless
         assert policy.victim() is None
-    policy.took(endless)
+    policy.took(endless, 1)
     assert policy.owner is None
     assert policy.victim() is endless
     assert policy.spare(endless, free=4) == 0  # what comes back is reserved for the next one
@@ -35,6 +35,6 @@ def test_the_part_that_the_reserve_is_for_stays_in_memory() -> None:
     policy = Policy(MARKS)
     upload = owning(policy, age=1)
     for _ in range(4):
-        policy.took(upload)
+        policy.took(upload, 1)
     assert policy.owner is upload
     assert policy.victim() is None
