@@ -1,13 +1,15 @@
 """The router: a request to the handler of its route."""
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 
-from fastproxy.errors import Bug, FastproxyError, MethodNotAllowed, NoRoute
+from fastproxy.errors import BadHead, Bug, FastproxyError, MethodNotAllowed, NoRoute
 from fastproxy.exchange import Exchange
-from fastproxy.message import Headers
-from fastproxy.routes import RouteTable
+from fastproxy.message import Headers, RequestHead
+from fastproxy.routes import RouteTable, TableRoute
 
+_METHOD = re.compile(rb"[A-Z-]{1,32}\Z").match
 log = logging.getLogger("fastproxy")
 
 
@@ -24,6 +26,8 @@ class Dispatch:
         try:
             target, route, allowed = self._table.resolve(head.method, head.target, head.host)
             exchange.path = target.path
+            if head.overrides:
+                self._refuse_other_routes(head, route)
             if route is None:
                 _refuse(exchange, allowed)
                 return
@@ -35,6 +39,19 @@ class Dispatch:
         except Exception:
             log.exception("bug in a handler", extra={"request_id": exchange.request_id})
             exchange.fail(Bug())
+
+    def _refuse_other_routes(self, head: RequestHead, route: TableRoute | None) -> None:
+        """Methods in whose place a backend may see another take part in routing.
+
+        Else an upload would reach it by POST and "X-HTTP-Method-Override: PUT", past its route.
+        Raises BadHead.
+        """
+        for method in b",".join(head.overrides).split(b","):
+            meant = method.strip(b" \t").upper()
+            if not _METHOD(meant):
+                raise BadHead("method override")
+            if self._table.resolve(meant, head.target, head.host).route is not route:
+                raise BadHead("method override leads to another route")
 
 
 def _refuse(exchange: Exchange, allowed: tuple[bytes, ...]) -> None:

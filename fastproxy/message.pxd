@@ -3,6 +3,7 @@ cdef class RequestHead:
     cdef public bytes forwarded_for, forwarded_proto, forwarded_host, request_id
     cdef public int minor_version
     cdef public list headers, claims
+    cdef public tuple overrides
     cdef public object content_length
     cdef public bint is_chunked, keep_alive, expects_continue
 

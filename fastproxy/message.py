@@ -21,7 +21,8 @@ class RequestHead:
     Content-Length was sent; `is_chunked` and `content_length` exclude each other.
     `headers` holds what may travel on: hop-by-hop fields, framing, Host, Expect, forwarding fields
     and our own namespace are taken out and, where they mean something, have a slot of their own.
-    `claims` are further fields that say who the client is (Forwarded, X-Real-IP, ...).
+    `claims` are further fields that say who the client is (Forwarded, X-Real-IP, ...); `overrides`
+    the values of fields by which a backend may see another method (X-HTTP-Method-Override).
     """
 
     __slots__ = (
@@ -37,6 +38,7 @@ class RequestHead:
         "keep_alive",
         "method",
         "minor_version",
+        "overrides",
         "request_id",
         "target",
         "upgrade",
@@ -49,6 +51,7 @@ class RequestHead:
         self.headers = headers
         self.host = b""
         self.claims: Headers = []
+        self.overrides: tuple[bytes, ...] = ()
         self.content_length: int | None = None
         self.is_chunked = False
         self.keep_alive = minor_version == 1

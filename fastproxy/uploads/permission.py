@@ -11,6 +11,7 @@ from fastproxy.message import Headers
 from fastproxy.uploads.answer import CONTENT_TYPE, MAX_ANSWER_BYTES, Permission, read_permission
 from fastproxy.upstream.client import Answer, Call, perform
 from fastproxy.upstream.pool import Pool
+from fastproxy.wire.head import METHOD_OVERRIDES
 
 # What describes the body says nothing of a request without one; overrides would turn its meaning.
 _BODY_FIELDS: Final = frozenset(
@@ -22,9 +23,7 @@ _BODY_FIELDS: Final = frozenset(
         b"content-digest",
         b"repr-digest",
         b"content-range",
-        b"x-http-method-override",
-        b"x-http-method",
-        b"x-method-override",
+        *METHOD_OVERRIDES,
     }
 )
 

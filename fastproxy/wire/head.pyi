@@ -4,6 +4,7 @@ from fastproxy.message import RequestHead, ResponseHead
 
 END_OF_HEAD: Final[bytes]
 HOP_BY_HOP: Final[frozenset[bytes]]
+METHOD_OVERRIDES: Final[tuple[bytes, ...]]
 PRIVATE_PREFIX: Final[bytes]
 PRIVATE_TYPE: Final[bytes]
 

@@ -40,6 +40,9 @@ CLAIM_PREFIX = b"x-forwarded-"
 _CLAIMS = (
     b"forwarded", b"x-forwarded", b"x-real-ip", b"client-ip", b"x-client-ip", b"true-client-ip"
 )
+METHOD_OVERRIDES = (b"x-http-method-override", b"x-http-method", b"x-method-override")
+# From a backend to a proxy that would send the file: no client is to know where it lies.
+_FILES_TO_SEND = (b"x-sendfile", b"x-lighttpd-send-file", b"x-accel-redirect")
 cdef object _KEEP_ALIVE_TIMEOUT = re.compile(rb"(?i:timeout)=([0-9]{1,6})").search
 cdef object _LITERAL_HOST = re.compile(rb"\[[0-9A-Fa-f:.]+\](?::[0-9]{0,5})?\Z").match
 cdef object _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)(.*)\Z", re.DOTALL).match
@@ -47,6 +50,7 @@ cdef object _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)(.*)\Z", re.DOTALL)
 REQUEST_KINDS = {
     **dict.fromkeys(HOP_BY_HOP, DROPPED),
     **dict.fromkeys(_CLAIMS, CLAIM),
+    **dict.fromkeys(METHOD_OVERRIDES, OVERRIDE),
     b"host": HOST,
     b"content-length": LENGTH,
     b"transfer-encoding": CODING,
@@ -60,6 +64,7 @@ REQUEST_KINDS = {
 }
 RESPONSE_KINDS = {
     **dict.fromkeys(HOP_BY_HOP, DROPPED),
+    **dict.fromkeys(_FILES_TO_SEND, DROPPED),
     b"content-length": LENGTH,
     b"transfer-encoding": CODING,
     b"connection": CONNECTION,
@@ -215,6 +220,9 @@ cdef _sort_request_fields(RequestHead head, list headers):
             head.keep_alive = _persists(head.keep_alive, value, nominated)
         elif kind == CLAIM:
             head.claims.append(field)
+        elif kind == OVERRIDE:
+            plain.append(field)
+            head.overrides += (value,)
         elif kind != DROPPED:
             _take_own_field(head, kind, value)
     if hosts != 1 and (head.minor_version == 1 or hosts):

@@ -11,12 +11,13 @@ _REQUEST_NAMES = (
     *("Fastproxy-Secret", "fastproxy-", "fastproxy", "X_Under", "Content_Length", "Host_", "_"),
     *("Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authorization", "TE", "Trailer"),
     *("Upgrade", "Transfer-Encoding", "Content-Length", "Expect", "Host", "", "Bad Name", "X\xe9"),
+    *("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"),
 )
 _RESPONSE_NAMES = (
     *("Server", "Set-Cookie", "Content-Type", "Location", "ETag", "Date", "Vary", "X_Under", "A"),
     *("Content-Length", "Transfer-Encoding", "Connection", "Keep-Alive", "Upgrade", "Trailer"),
     *("Proxy-Connection", "Proxy-Authenticate", "Fastproxy-Secret", "fastproxy", "TE"),
-    *("X-Request-Id", "X-Forwarded-For", "", "Bad Name", "X\xe9"),
+    *("X-Request-Id", "X-Forwarded-For", "", "Bad Name", "X\xe9", "X-Sendfile", "X-Accel-Redirect"),
 )
 _VALUES = (
     *(b"x", b"text/plain; charset=utf-8", b"a b", b"a\tb", b"caf\xc3\xa9", b"\xe9", b'"q\\"', b""),
@@ -34,7 +35,7 @@ _VALUES = (
         b"x,y",
     ),
     *(b"timeout= 5", b"application/vnd.fastproxy.upload+json", b"Application/VND.FastProxy.x"),
-    *(b"100-continue", b"websocket", b"trailers", b"v" * 300),
+    *(b"100-continue", b"GET", b"websocket", b"trailers", b"v" * 300),
     *(
         b"Sun, 06 Nov 1994 08:49:37 GMT",
         b"a\x00b",

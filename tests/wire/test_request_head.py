@@ -317,6 +317,14 @@ def test_upgrade_counts_only_when_connection_names_it() -> None:
     assert get(b"Upgrade: websocket").upgrade == b""
 
 
+def test_fields_that_override_the_method_travel_on_and_are_told() -> None:
+    fields = [b"X-HTTP-Method-Override: PUT", b"x-method-override: a, b", b"X-HTTP-Method: x"]
+    head = post(*fields)
+    assert head.headers == [tuple(field.split(b": ")) for field in fields]
+    assert head.overrides == (b"PUT", b"a, b", b"x")
+    assert post().overrides == ()
+
+
 def test_what_is_said_of_the_client_is_kept_apart() -> None:
     head = get(
         b"X-Forwarded-For: 1.1.1.1",

@@ -37,6 +37,9 @@ def test_hop_by_hop_and_private_fields_are_taken_out() -> None:
         b"Trailer: X",
         b"Proxy-Authenticate: x",
         b"Fastproxy-Secret: x",
+        b"X-Sendfile: /srv/a",
+        b"X-Accel-Redirect: /a",
+        b"X-Lighttpd-Send-File: /srv/a",
         b"Date: now",
     )
     assert head.headers == [(b"Date", b"now")]
