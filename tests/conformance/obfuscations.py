@@ -10,6 +10,7 @@ import string
 from collections.abc import Iterator
 
 from tests.conformance.cases import Case, Forward
+from tests.conformance.responses import ResponseCase
 
 _TOKEN = (string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~").encode()
 _HIGH = b"\x80\x85\x9f\xa0\xad\xb2\xb5\xc0\xe2\xfe\xff"
@@ -169,3 +170,35 @@ GENERATED: dict[str, list[Case]] = {
     "lists of codings": list(_coding_lists()),
     "lists of lengths": list(_length_lists()),
 }
+
+
+# -- answers -----------------------------------------------------------------------------------
+
+
+def _odd_responses() -> Iterator[ResponseCase]:
+    chunks = b"3\r\nabc\r\n0\r\n\r\n"
+    for byte in ODD_BYTES:
+        for place, value in _values(b"chunked", byte):
+            title = f"Transfer-Encoding, {_shown(byte)} {place}"
+            send = b"HTTP/1.1 200 OK\r\nTransfer-Encoding:%b\r\n\r\n%b" % (value, chunks)
+            yield _response(title, send, b"abc" if _is_blank(byte, place) else None)
+        for place, value in _values(b"10", byte):
+            title = f"Content-Length, {_shown(byte)} {place}"
+            send = b"HTTP/1.1 200 OK\r\nContent-Length:%b\r\n\r\n0123456789" % value
+            yield _response(title, send, b"0123456789" if _is_blank(byte, place) else None)
+        for place, name in _names(b"Transfer-Encoding", byte):
+            title = f"Transfer-Encoding, {_shown(byte)} {place}"
+            line = name + b" chunked"
+            field = _field_of(line)
+            is_fine = field is not None and not field.startswith("Transfer-Encoding:")
+            head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n%b\r\n\r\n" % (len(chunks), line)
+            yield _response(title, head + chunks, chunks if is_fine else None)
+
+
+def _response(title: str, send: bytes, body: bytes | None) -> ResponseCase:
+    if body is None:
+        return ResponseCase(23, title, send)
+    return ResponseCase(23, title, send, 200, body, pooled=True)
+
+
+ODD_RESPONSES = list(_odd_responses())

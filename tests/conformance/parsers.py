@@ -95,7 +95,7 @@ def _h11_requests(connection: h11.Connection) -> Iterator[tuple[h11.Request, byt
 # -- the standard library ----------------------------------------------------------------------
 
 
-class _Source(io.BytesIO):
+class Source(io.BytesIO):
     """What HTTPResponse must not close: it is not its own."""
 
     def close(self) -> None:
@@ -121,7 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
 def by_stdlib(stream: bytes) -> Reading:
     """http.server for heads and http.client for chunks."""
     found: list[Message] = []
-    source = _Source(stream)
+    source = Source(stream)
     while source.tell() < len(stream):
         handler = _Handler(source)
         handler.raw_requestline = source.readline(_LARGE)

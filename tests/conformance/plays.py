@@ -18,7 +18,7 @@ Address = tuple[str, int]
 
 
 def _byte_by_byte(raw: bytes) -> list[bytes]:
-    step = -(-len(raw) // _STEPS)
+    step = len(raw) // _STEPS + 1
     return [raw[at : at + step] for at in range(0, len(raw), step)]
 
 
@@ -39,6 +39,7 @@ class Talk(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.buffer = bytearray()
+        self.raw = bytearray()  # all of it, for those who read it again
         self.is_over = False
         self._news = asyncio.Event()
 
@@ -52,6 +53,7 @@ class Talk(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data
+        self.raw += data
         self._news.set()
 
     def eof_received(self) -> bool:
@@ -137,11 +139,10 @@ class Talk(asyncio.Protocol):
 
 @dataclass
 class Outcome:
-    """What a client saw. `trouble`: what must never be; `is_closed`: after the last answer."""
+    """What a client saw. `trouble`: what must never be."""
 
     mark: bytes
     replies: list[Reply] = field(default_factory=list)
-    is_closed: bool = False
     trouble: list[str] = field(default_factory=list)
 
     @property
@@ -174,39 +175,33 @@ async def play(
                 if reply is None:
                     break
                 outcome.replies.append(reply)
-            if closes:
-                await _ends(talk, outcome)
-            else:
-                await _canary(talk, outcome, b"same")
+            await canaries(address, outcome, talk, closes=closes)
     except TimeoutError:
         outcome.trouble.append(f"silence after {outcome.statuses}, {bytes(talk.buffer)!r}")
     finally:
         talk.close()
-    await _other_canary(address, outcome)
     return outcome
 
 
-async def _ends(talk: Talk, outcome: Outcome) -> None:
-    if not await talk.at_end():
+async def canaries(
+    address: Address, outcome: Outcome, talk: Talk, *, closes: bool, host: bytes = b"canary"
+) -> None:
+    """One on the same connection, or its end, and one on another."""
+    if not closes:
+        await _canary(talk, outcome, b"same", host)
+    elif not await talk.at_end():
         outcome.trouble.append(f"said more: {bytes(talk.buffer)!r}")
-    outcome.is_closed = True
+    other = await Talk.open(address)
+    try:
+        await _canary(other, outcome, b"other", host)
+    finally:
+        other.close()
 
 
-async def _canary(talk: Talk, outcome: Outcome, where: bytes) -> None:
+async def _canary(talk: Talk, outcome: Outcome, where: bytes, host: bytes) -> None:
     target = b"/canary/%b/%b" % (outcome.mark, where)
-    await talk.send([b"GET %b HTTP/1.1\r\nHost: canary\r\n\r\n" % target])
+    await talk.send([b"GET %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (target, host)])
     reply = await talk.reply()
     if reply is None or (reply.status, reply.body) != (200, target) or talk.buffer:
         got = reply and (reply.status, reply.body)
         outcome.trouble.append(f"canary on the {where.decode()} connection got {got}")
-
-
-async def _other_canary(address: Address, outcome: Outcome) -> None:
-    talk = await Talk.open(address)
-    try:
-        async with asyncio.timeout(PATIENCE_S):
-            await _canary(talk, outcome, b"other")
-    except TimeoutError:
-        outcome.trouble.append("silence for the canary on the other connection")
-    finally:
-        talk.close()

@@ -48,16 +48,16 @@ class Site:
         """The backend that most requests go to."""
         return self.witnesses["default"]
 
-    def count(self, answer: Answer) -> Answer:
+    def watching(self, answer: Answer) -> Answer:
         """`answer`, and look for a request that has no exchange: it is on the lane."""
 
-        def counted(connection: WitnessConnection, request: Message) -> bytes | None:
+        def watched(connection: WitnessConnection, request: Message) -> bytes | None:
             assert self.app is not None
             clients: Any = self.app._front_context.connections
             self.by_lane += any(c.is_serving and c.exchange is None for c in clients)
             return answer(connection, request)
 
-        return counted
+        return watched
 
 
 def play_on_site(
@@ -87,7 +87,7 @@ async def _site(
     logging.getLogger("fastproxy").addHandler(troubles)
     site = Site({name: Witness() for name in backends})
     for witness in site.witnesses.values():
-        witness.answer = site.count(answer)
+        witness.answer = site.watching(answer)
         await witness.start()
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
         listener.setblocking(False)
