@@ -22,6 +22,7 @@ ROOMS = [
     "express/log_line.pyx",
     "express/output.pyx",
     "express/ways.pyx",
+    "front/clients.py",
     "front/connection.py",
     "front/context.py",
     "front/heads.py",

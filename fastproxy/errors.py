@@ -4,6 +4,7 @@
 are turned into one of these in the room that called the library.
 """
 
+import math
 from enum import Enum
 from typing import ClassVar
 
@@ -32,6 +33,7 @@ class FastproxyError(Exception):
     kind: ClassVar[str] = "internal"
     status: ClassVar[int | None] = 500
     retry: ClassVar[Retry] = Retry.NO
+    retry_after_s: int = 5  # told with 429 and 503
 
     def __init__(self, detail: str = "") -> None:
         super().__init__(detail or self.kind)
@@ -111,6 +113,26 @@ class DigestMismatch(ClientFault):
 
     kind = "digest-mismatch"
     status = 422
+
+
+class TooManyOfClient(ClientFault):
+    """One client has as many connections as it may have (RFC 6585 section 4)."""
+
+    kind = "too-many-of-client"
+    status = 429
+    retry = Retry.SAFE
+
+
+class RateLimited(ClientFault):
+    """One client asks more often than it may; `wait_s`: how long it should wait."""
+
+    kind = "rate-limited"
+    status = 429
+    retry = Retry.SAFE
+
+    def __init__(self, detail: str, wait_s: float) -> None:
+        super().__init__(detail)
+        self.retry_after_s = max(1, math.ceil(wait_s))
 
 
 class HeadTooLarge(ClientFault):

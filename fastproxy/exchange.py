@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from fastproxy.errors import BodyTooLarge, FastproxyError
 from fastproxy.message import Headers, RequestHead, ResponseHead
-from fastproxy.sides import ClientSide, DirectSink, Sink
+from fastproxy.sides import Asker, ClientSide, DirectSink, Sink
 from fastproxy.wire.date import date_field
 from fastproxy.wire.framing import LAST_CHUNK, Piece, frame_chunk
 from fastproxy.wire.serialize import field_lines, response_head, status_line
@@ -64,6 +64,7 @@ class Exchange:
         "_remaining",
         "_reporter",
         "_stage",
+        "asker",
         "backend_s",
         "body_bytes",
         "direct",
@@ -110,6 +111,7 @@ class Exchange:
         self.peer_ip = ""
         self.is_peer_trusted = False
         self.remote_ip = ""  # the client's, behind trusted proxies
+        self.asker: Asker | None = None  # who has one less open when this is over
         self.request_id = ""
         self.scheme = b"http"
         self.is_draining = False
@@ -284,8 +286,8 @@ class Exchange:
             (b"Content-Type", b"text/plain; charset=utf-8"),
             *fields,
         ]
-        if fault.status == 503:
-            headers.append((b"Retry-After", b"5"))
+        if fault.status in (429, 503):
+            headers.append((b"Retry-After", b"%d" % fault.retry_after_s))
         if self.request_id:
             headers.append((b"X-Request-Id", self.request_id.encode("latin-1")))
         reason = f"{fault.status} {fault.side.value}: {fault.kind}\n"
@@ -321,4 +323,6 @@ class Exchange:
     def _let_go(self) -> None:
         self.sink = None
         self.direct = None
+        if self.asker is not None:
+            self.asker.open -= 1
         self._reporter.report(self)

@@ -22,6 +22,8 @@ class Gauges:
         self._targets = targets
         self._arena = arena
         self._connections = metrics.cell("fastproxy_connections")
+        self._cut = metrics.cell("fastproxy_connections_cut_total")
+        self._cut_before = 0
         self._in_flight = metrics.cell("fastproxy_requests_in_flight")
         self._backend = metrics.family("fastproxy_backend_connections")
         self._slabs = metrics.family("fastproxy_slabs")
@@ -36,6 +38,9 @@ class Gauges:
         """Set all gauges."""
         self._connections.set(len(self._front.connections))
         self._in_flight.set(self._front.in_flight)
+        if self._front.clients is not None:
+            self._cut.add(self._front.clients.cut - self._cut_before)
+            self._cut_before = self._front.clients.cut
         idle = sum(target.pool.idle_count for target in self._targets)
         self._backend["idle"].set(idle)
         self._backend["active"].set(sum(t.pool.open_count for t in self._targets) - idle)

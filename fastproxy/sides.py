@@ -51,6 +51,12 @@ class DirectSink(Protocol):
         ...
 
 
+class Asker(Protocol):
+    """Who is behind a request. `open`: what it has at once."""
+
+    open: int
+
+
 class ClientSide(Protocol):
     """What an exchange needs of its connection."""
 

@@ -57,6 +57,9 @@ class Limits(Strict, frozen=True, kw_only=True):
     lingering_bytes: Size = Size(16 * MiB)  # read and dropped after an early answer ...
     lingering_timeout: Duration = Duration(5)  # ... for at most this long
     connections: int = 16_000  # a worker's clients at once; one more gets 503
+    connections_per_client: int = 0  # of one address (IPv6: /64) to one worker; 0: no limit
+    requests_per_client: float = 0.0  # a second, of one address to one worker; 0: no limit
+    request_burst: int = 100  # that many may come at once before the rate counts
 
 
 class Memory(Strict, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@ from fastproxy.exchange cimport Exchange
 from fastproxy.express.log_line cimport LogLines
 from fastproxy.express.output cimport Output
 from fastproxy.express.ways cimport Way, Ways
+from fastproxy.front.clients cimport Client, Clients
 from fastproxy.front.connection cimport ClientConnection
 from fastproxy.front.context cimport FrontContext
 from fastproxy.shortcut cimport Shortcut, Trip
@@ -13,6 +14,7 @@ cdef enum:
 
 cdef class Lane(Shortcut):
     cdef readonly FrontContext context
+    cdef Clients _clients  # None: nothing is limited
     cdef Ways _ways
     cdef LogLines _lines
     cdef int _max_count, _max_target, _max_head
@@ -22,6 +24,7 @@ cdef class Lane(Shortcut):
     cdef Output _out
 
     cdef bint _may_take(self, Py_ssize_t nbytes) noexcept
+    cdef bint _is_welcome(self, LaneTrip trip) except -1
     cdef _identify(self, LaneTrip trip, const unsigned char* data)
     cdef _new_id(self, LaneTrip trip)
     cdef bint _is_known_scheme(self, const unsigned char* data) noexcept
@@ -36,6 +39,7 @@ cdef class LaneTrip(Trip):
     cdef Lane lane
     cdef Way way
     cdef ClientConnection client
+    cdef Client asker  # as an Exchange has it
     cdef UpstreamConnection upstream
     cdef bytes head  # as it came
     cdef Run chain  # X-Forwarded-For in it

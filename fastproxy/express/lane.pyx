@@ -24,6 +24,7 @@ from fastproxy.exchange cimport Exchange
 from fastproxy.express.log_line cimport LogLines, Served
 from fastproxy.express.output cimport Output
 from fastproxy.express.ways cimport Way, Ways
+from fastproxy.front.clients cimport Client
 from fastproxy.front.connection cimport ClientConnection
 from fastproxy.front.context cimport FrontContext
 from fastproxy.observe.request_id cimport RequestIds
@@ -47,6 +48,7 @@ cdef class Lane(Shortcut):
         self._ways = Ways(table, handlers, requests_of)
         self._lines = LogLines(access_log)
         self._out = Output(context.scratch)
+        self._clients = context.clients
         self._max_count = context.limits.header_count
         self._max_target = context.limits.target_bytes
         self._max_head = context.limits.header_bytes
@@ -76,6 +78,8 @@ cdef class Lane(Shortcut):
         self._identify(trip, data)
         if client._is_trusted and not self._is_known_scheme(data):
             return False
+        if self._clients is not None and not self._is_welcome(trip):
+            return False
         self._write_request(trip, data)
         self._out.join(data, self._head.size, nbytes)
         self._begin(trip, nbytes)
@@ -91,6 +95,21 @@ cdef class Lane(Shortcut):
             and head.target <= self._max_target
             and head.size - 4 <= self._max_head
         )
+
+    cdef bint _is_welcome(self, LaneTrip trip) except -1:
+        """As front/clients.py has it. False: nothing was counted."""
+        cdef Client asker = trip.client._client
+        if not trip.client._is_trusted:
+            return self._clients.ask(asker, trip.started_at)
+        address = trip.remote_ip()
+        if address == trip.client._remote_ip:
+            return True
+        asker = self._clients.of(address)
+        if self._clients.enter(asker) and self._clients.ask(asker, trip.started_at):
+            trip.asker = asker
+            return True
+        asker.open -= 1
+        return False
 
     cdef _identify(self, LaneTrip trip, const unsigned char* data):
         """Give the request its id: a trusted peer's, if it is harmless (see request_id.py)."""
@@ -291,6 +310,8 @@ cdef class LaneTrip(Trip):
         cdef ClientConnection client = self.client
         cdef UpstreamConnection upstream = self.upstream
         self._over()
+        if self.asker is not None:
+            self.asker.open -= 1
         upstream.has_answered = True
         rest = lane._out.send(client._link._fd, client._link._transport, nbytes)
         if rest is not None:
@@ -328,6 +349,7 @@ cdef class LaneTrip(Trip):
         context.identify(exchange, client._remote_ip, client._is_trusted)
         exchange.request_id = self.request_id[:self.request_id_size].decode("ascii")
         exchange.started_at = self.started_at
+        exchange.asker = self.asker
         exchange.body_bytes = max(self.length, 0) - self.unread
         exchange.path = self.way.path
         exchange.route_index = self.way.route_index

@@ -82,10 +82,10 @@ class ClientConnection(ConnectionLife):
         self._link = Link(cast("asyncio.Transport", transport), context.scratch)
         self._remote_ip = self._link.peer_ip
         self._is_trusted = context.is_trusted(self._remote_ip)
-        if context.add(self):
-            self._wait_until(context.header_timeout)
-        else:
+        if not context.add(self):
             self._refuse(TooManyConnections(f"{context.limits.connections} allowed"))
+        elif self._is_trusted or self._enter(self._remote_ip):
+            self._wait_until(context.header_timeout)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """See asyncio."""

@@ -1,5 +1,6 @@
 from fastproxy.deadlines cimport Deadlines
 from fastproxy.exchange cimport Exchange
+from fastproxy.front.clients cimport Clients
 from fastproxy.observe.request_id cimport RequestIds
 from fastproxy.shortcut cimport Shortcut
 from fastproxy.wire.head cimport RequestHeadParser
@@ -12,6 +13,7 @@ cdef class FrontContext:
     cdef readonly Deadlines deadlines
     cdef readonly double header_timeout, idle_timeout
     cdef readonly tuple trusted
+    cdef readonly Clients clients
     cdef public bint is_draining
     cdef readonly set connections
     cdef public Shortcut shortcut

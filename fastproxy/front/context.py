@@ -6,6 +6,7 @@ from typing import Protocol
 
 from fastproxy.config.schema import Limits
 from fastproxy.exchange import Exchange, Reporter
+from fastproxy.front.clients import Gate, clients_of
 from fastproxy.observe.request_id import RequestIds, accept_request_id
 from fastproxy.reactor import Reactor
 from fastproxy.shortcut import Shortcut
@@ -56,7 +57,8 @@ class FrontContext:
         self.reactor = reactor
         self.parser = parser
         self.reporter = reporter
-        self.serve = serve
+        self.clients = clients_of(limits)
+        self.serve = serve if self.clients is None else Gate(self.clients, serve).serve
         self.trusted = trusted
         self.scratch = reactor.scratch
         self.deadlines = reactor.deadlines

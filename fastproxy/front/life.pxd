@@ -1,5 +1,6 @@
 from fastproxy.deadlines cimport Timed
 from fastproxy.exchange cimport Exchange
+from fastproxy.front.clients cimport Client
 from fastproxy.front.context cimport FrontContext
 from fastproxy.front.link cimport Link
 from fastproxy.front.pace cimport Pace
@@ -7,6 +8,7 @@ from fastproxy.shortcut cimport Trip
 
 cdef class ConnectionLife(Timed):
     cdef readonly FrontContext _context
+    cdef Client _client
     cdef Exchange _exchange
     cdef Trip _trip
     cdef readonly Link _link
@@ -18,6 +20,7 @@ cdef class ConnectionLife(Timed):
     cdef object __weakref__
 
     cpdef _refuse(self, fault)
+    cdef bint _enter(self, str address) except -1
     cdef _leave_trip(self)
     cdef _linger(self)
     cdef _on_lingering(self, nbytes)

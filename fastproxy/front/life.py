@@ -4,8 +4,9 @@ from enum import Enum
 from typing import Final
 
 from fastproxy.deadlines import NEVER, Timed
-from fastproxy.errors import ClientGone, FastproxyError, ShuttingDown, TooSlow
+from fastproxy.errors import ClientGone, FastproxyError, ShuttingDown, TooManyOfClient, TooSlow
 from fastproxy.exchange import Exchange
+from fastproxy.front.clients import Client
 from fastproxy.front.context import FrontContext
 from fastproxy.front.link import Link
 from fastproxy.front.pace import Pace
@@ -34,6 +35,7 @@ class ConnectionLife(Timed):
     """See the module. Who inherits reads and writes; `_refuse` answers a head that never was."""
 
     __slots__ = (
+        "_client",
         "_context",
         "_exchange",
         "_link",
@@ -49,6 +51,7 @@ class ConnectionLife(Timed):
     def __init__(self, context: FrontContext) -> None:
         super().__init__()
         self._context = context
+        self._client: Client | None = None  # who it is; None when nothing is limited
         self._exchange: Exchange | None = None
         self._trip: Trip | None = None  # instead of an exchange
         self._pending = b""  # read, not yet understood: part of a head, early body, pipelined
@@ -85,6 +88,20 @@ class ConnectionLife(Timed):
         trip = self._trip  # held: nobody else may hold it when it is over
         if trip is not None:
             trip.leave()
+
+    def _enter(self, address: str) -> bool:
+        """Be counted for the client at `address`; False: it has too many, and this is answered."""
+        clients = self._context.clients
+        if clients is None:
+            return True
+        self._client = client = clients.of(address)
+        if clients.enter(client):
+            return True
+        if clients.has_far_too_many(client):
+            self.abort()
+        else:
+            self._refuse(TooManyOfClient(f"connections of {address}"))
+        return False
 
     # -- ending --------------------------------------------------------------------------------
 
@@ -135,6 +152,8 @@ class ConnectionLife(Timed):
             self._phase = CLOSED
             self._pending = b""
             self._context.discard(self)
+            if self._client is not None:
+                self._client.open -= 1
             self._context.deadlines.forget(self)
 
     def _fail_client(self, fault: FastproxyError) -> None:

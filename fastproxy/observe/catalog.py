@@ -105,6 +105,10 @@ METRICS: tuple[Metric, ...] = (
     ),
     _gauge("fastproxy_requests_in_flight", "Requests between head and end."),
     _gauge("fastproxy_connections", "Client connections open now."),
+    _counter(
+        "fastproxy_connections_cut_total",
+        "Connections closed unanswered: their client had twice as many as it may have.",
+    ),
     _gauge(
         "fastproxy_backend_connections",
         "Connections to backends.",

@@ -327,6 +327,42 @@ def test_a_backend_that_reads_slowly_gets_all_of_a_long_body(size: int) -> None:
         world.close()
 
 
+# -- limits of one client ------------------------------------------------------------------------
+
+FORWARDED = GET[:-2] + b"X-Forwarded-For: 198.51.100.7\r\n\r\n"
+LIMITS = {
+    "requests": Limits(requests_per_client=0.001, request_burst=2),
+    "connections": Limits(connections_per_client=1),
+    "both": Limits(requests_per_client=0.001, request_burst=2, connections_per_client=1),
+}
+
+
+@pytest.mark.parametrize("peer", [STRANGER, TRUSTED, ""])
+@pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS.keys())
+@pytest.mark.parametrize("events", STORIES.values(), ids=STORIES.keys())
+def test_limits_of_a_client_hold_on_the_lane_as_without_it(
+    events: list[Event], limits: Limits, peer: str
+) -> None:
+    rest = [client_sends(FORWARDED), backend_sends(OK)]
+    play(Setting(peer, limits=limits), client_sends(FORWARDED), *events, *rest, *rest)
+
+
+@pytest.mark.parametrize("peer", [STRANGER, TRUSTED])
+def test_requests_within_the_limits_of_their_client_stay_on_the_lane(peer: str) -> None:
+    world = World(Setting(peer, limits=LIMITS["both"]), has_lane=True)
+    try:
+        for _ in range(2):
+            world.tell(client_sends(FORWARDED))
+            assert world.is_on_lane
+            world.tell(backend_sends(OK))
+        world.tell(client_sends(FORWARDED))
+        assert not world.connection.is_serving
+        world.tell(World.read_all)
+        assert b"HTTP/1.1 429" in world.client.received
+    finally:
+        world.close()
+
+
 # -- anything ----------------------------------------------------------------------------------
 
 PLAIN = st.sampled_from(
@@ -353,6 +389,7 @@ SETTINGS = st.builds(
     peer=st.sampled_from((STRANGER, TRUSTED, "")),
     idle=st.integers(0, 3),
     narrow_client=st.booleans(),
+    limits=st.sampled_from((Limits(), LIMITS["both"])),
 )
 
 

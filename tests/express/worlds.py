@@ -36,6 +36,7 @@ from tests.express.transports import MemoryLoop, Transport
 
 STRANGER = "203.0.113.9"
 TRUSTED = "10.0.0.1"
+NAMED = "198.51.100.7"
 _NEW_ID = re.compile(rb"X-Request-Id: [0-9a-f]{32}\r\n")
 _DATE = re.compile(rb"Date: \w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT\r\n")
 _TIMES = ("time", "duration_s", "backend_s")
@@ -188,6 +189,7 @@ class World:
             "log": [_record(line) for line in self.lines()],
             "counts": self._counts(),
             "scratch": len(self.context.scratch.view),
+            "open": self._open(),
         }
 
     def _client_state(self) -> dict[str, Any]:
@@ -225,6 +227,11 @@ class World:
             if count:
                 found[series] = count
         return found
+
+    def _open(self) -> list[int]:
+        """What clients have open, where that is limited."""
+        clients = self.context.clients
+        return [clients.of(ip).open for ip in (STRANGER, NAMED)] if clients is not None else []
 
     def close(self) -> None:
         """Leave nothing behind."""

@@ -36,13 +36,21 @@ class Client:
     """One connection to the proxy."""
 
     def __init__(
-        self, address: tuple[str, int] | str, *, rcvbuf: int = 0, timeout_s: float = 30
+        self,
+        address: tuple[str, int] | str,
+        *,
+        rcvbuf: int = 0,
+        timeout_s: float = 30,
+        source: str = "",
     ) -> None:
+        """`source`: the address to come from."""
         self.sock = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
         if rcvbuf:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
         self.sock.settimeout(timeout_s)
         try:
+            if source:
+                self.sock.bind((source, 0))
             self.sock.connect(address)
         except OSError:
             self.sock.close()

@@ -48,6 +48,9 @@ RANGES: Final[dict[type, dict[str, tuple[float, float]]]] = {
         "rate_grace": (0, _LONG),
         "lingering_timeout": (0, _LONG),
         "connections": (1, _MANY),
+        "connections_per_client": (0, _MANY),
+        "requests_per_client": (0, _MANY),
+        "request_burst": (1, _MANY),
     },
     Memory: {
         "budget": (1 * MiB, 1024 * GiB),
