@@ -26,19 +26,27 @@ def split_head(raw: bytes, limits: Limits) -> tuple[bytes, bytes] | None:
     end = raw.find(END_OF_HEAD)
     size = len(raw) if end < 0 else end
     if size > limits.header_bytes:
-        line = raw.find(b"\r\n", 0, size)
-        if (size if line < 0 else line) > limits.target_bytes + _REQUEST_LINE_REST:
-            raise TargetTooLong(f"over {limits.target_bytes} bytes")
+        _refuse_long_line(raw, limits)
         raise HeadTooLarge(f"over {limits.header_bytes} bytes")
     if end < 0:
-        _refuse_hopeless(raw)
+        _refuse_hopeless(raw, limits)
         return None
     end += len(END_OF_HEAD)
     return raw[:end], raw[end:]
 
 
-def _refuse_hopeless(raw: bytes) -> None:
+def _refuse_long_line(raw: bytes, limits: Limits) -> None:
+    longest = limits.target_bytes + _REQUEST_LINE_REST + 2
+    if len(raw) >= longest and raw.find(b"\r\n", 0, longest) < 0:
+        raise TargetTooLong(f"over {limits.target_bytes} bytes")
+
+
+def _refuse_hopeless(raw: bytes, limits: Limits) -> None:
+    """Whoever is refused now holds nothing until its head is complete or late."""
     if b"\n\n" in raw or b"\n\r\n" in raw:
         raise BadHead("bare LF ends the head")
     if raw and not _A <= raw[0] <= _Z and raw != b"\r":
         raise BadHead("not an HTTP/1 head")
+    _refuse_long_line(raw, limits)
+    if raw.count(b"\n") > limits.header_count + 1:
+        raise HeadTooLarge(f"over {limits.header_count} fields")

@@ -89,6 +89,25 @@ def test_a_backend_that_does_not_answer_times_out() -> None:
         eventually(lambda: not backend.threads[0].is_alive(), "the backend is let go")
 
 
+@pytest.mark.parametrize("drop", [b"A: b\r\n", b"\r\nHTTP/1.1 103 Early Hints\r\nA: b\r\n"])
+def test_a_head_that_drips_is_not_waited_for_beyond_its_time(drop: bytes) -> None:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(b"HTTP/1.1 103 Early Hints\r\n")
+        while True:
+            peer.drip(drop, 1, 0.01)
+
+    backend_ = 'header_timeout = "700ms"'
+    with (
+        origin(script) as backend,
+        proxy(to_backend(backend.address, backend=backend_)) as running,
+        running.client() as client,
+    ):
+        client.send(GET)
+        assert client.reply().status == 504
+        assert last_end(running) == ("backend", "backend-timeout", 504)
+
+
 def test_a_backend_that_stalls_in_its_body_cuts_the_client() -> None:
     def script(peer: Peer) -> None:
         peer.request()
@@ -262,9 +281,11 @@ REFUSED = {
     ),
     "a long target": (b"GET /" + b"a" * 1024 + b" HTTP/1.1\r\nHost: h\r\n\r\n", 414),
     "an endless target": (b"GET /" + b"a" * 6000, 414),
+    "a long target that does not end": (b"GET /" + b"a" * 1100, 414),
     "a large head": (GET[:-2] + b"A: " + b"b" * 5000 + b"\r\n\r\n", 431),
     "a large head that does not end": (GET[:-2] + b"A: " + b"b" * 5000, 431),
     "many fields": (GET[:-2] + b"A: b\r\n" * 10 + b"\r\n", 431),
+    "many fields that do not end": (GET[:-2] + b"A: b\r\n" * 11, 431),
     "a broken head": (b"GET / HTTP/1.1\r\n\r\n", 400),
     "a head that cannot become one": (b"\x16\x03\x01", 400),
     "bare LF that never ends": (b"GET / HTTP/1.1\nHost: h\n\n", 400),
