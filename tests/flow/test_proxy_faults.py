@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.flow.conftest import Plain
+from tests.support.client import Client
 from tests.support.harness import Proxy, proxy, to_backend
 from tests.support.origin import Peer, chunked, origin, response, unused_port
 from tests.support.waiting import eventually
@@ -317,6 +318,50 @@ def test_what_a_client_does_wrong_is_answered_and_ends(
         assert client.is_at_eof()
 
 
+STILL_SENDING = {
+    "a declared body over the limit": (POST % (8 << 20) + bytes(8 << 20), 413),
+    "a chunked body over the limit": (
+        b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + chunked(*[bytes(1 << 20)] * 8),
+        413,
+    ),
+    "an endless target": (b"GET /" + b"a" * (8 << 20), 414),
+    "an endless field": (GET[:-2] + b"A: " + b"b" * (8 << 20), 431),
+    "fields without end": (GET[:-2] + b"A: b\r\n" * (1 << 20), 431),
+}
+
+
+@pytest.mark.parametrize(("wire", "status"), STILL_SENDING.values(), ids=STILL_SENDING.keys())
+def test_a_client_that_sends_on_still_sees_why_it_is_refused(
+    strict: Proxy, wire: bytes, status: int
+) -> None:
+    with strict.client() as client:
+        client.send(wire)  # all of it: a reset would fail here or hide the answer
+        assert client.reply().status == status
+        assert client.is_at_eof()
+
+
+def sends_until_left(client: Client, data: bytes) -> None:
+    pause = threading.Event()
+    try:
+        for _ in range(200):
+            client.send(data)
+            pause.wait(0.05)
+    except OSError:
+        return
+    raise AssertionError("still open")
+
+
+def test_a_refused_client_that_never_stops_sending_is_left_in_time() -> None:
+    limits = 'body = "1KiB"\nlingering_timeout = "700ms"'
+    with origin() as backend, proxy(to_backend(backend.address, limits=limits)) as running:
+        with running.client() as client:
+            client.send(POST % 1_000_000)
+            assert client.reply().status == 413
+            sends_until_left(client, b"x")
+        eventually(lambda: running.connections() == 0, "gone")
+
+
 def test_an_idle_client_is_closed_without_a_word(strict: Proxy) -> None:
     with strict.client() as client:
         assert client.get().status == 200
@@ -327,14 +372,7 @@ def test_an_idle_client_is_closed_without_a_word(strict: Proxy) -> None:
 
 def test_blank_lines_do_not_keep_a_connection(strict: Proxy) -> None:
     with strict.client() as client:
-        pause = threading.Event()
-        try:
-            for _ in range(100):
-                client.send(b"\r\n")
-                pause.wait(0.1)
-        except OSError:
-            return
-        raise AssertionError("still open")
+        sends_until_left(client, b"\r\n")
 
 
 def test_a_body_below_the_minimum_rate_is_refused() -> None:
