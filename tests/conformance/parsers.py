@@ -196,7 +196,7 @@ def _gunicorn_config() -> Config:
     config = Config()
     config.set("limit_request_line", 0)
     config.set("limit_request_fields", 32768)
-    config.set("limit_request_field_size", 0)
+    config.set("limit_request_field_size", 1 << 16)
     config.set("header_map", "refuse")
     config.set("permit_unconventional_http_method", True)
     return config

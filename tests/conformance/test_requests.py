@@ -9,13 +9,14 @@ from collections.abc import Iterable
 import pytest
 
 from tests.conformance.cases import Case, load_cases
+from tests.conformance.limits import LIMIT_CASES
 from tests.conformance.obfuscations import GENERATED
 from tests.conformance.parsers import Message, by_h11, differences
 from tests.conformance.plays import CUTS, Outcome, play
 from tests.conformance.site import Site, play_on_site
 from tests.conformance.witness import WitnessConnection
 
-CASES = load_cases()
+CASES = [*load_cases(), *LIMIT_CASES]
 ALL = [*CASES, *itertools.chain.from_iterable(GENERATED.values())]
 _AT_ONCE = 48
 _MARK = re.compile(rb"/(?:p|smuggled|canary)/([0-9a-z]{3})")
