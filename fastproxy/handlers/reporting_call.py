@@ -157,7 +157,13 @@ async def settling(
 
 
 def _is_refused(call: ReportingCall, error: BaseException | None = None) -> bool:
-    """Whether the backend refused the upload, or can never have heard of it."""
-    return call.status >= 400 or (
-        not call.status and isinstance(error, FastproxyError) and error.retry is Retry.SAFE
+    """Whether the backend refused the upload, or can never have heard of it.
+
+    307 and 308 ask for the whole request at another address (RFC 9110 section 15.4.8), as routers
+    do that want a slash more or less: the client will send its body again.
+    """
+    return (
+        call.status in (307, 308)
+        or call.status >= 400
+        or (not call.status and isinstance(error, FastproxyError) and error.retry is Retry.SAFE)
     )

@@ -175,6 +175,25 @@ def test_a_refusal_counts_although_its_body_breaks_off(world: World) -> None:
     eventually(lambda: world.objects() == before, "removed")
 
 
+@pytest.mark.parametrize("status", [307, 308])
+def test_an_address_to_send_all_of_it_again_is_a_refusal(world: World, status: int) -> None:
+    before = world.objects()
+    elsewhere = [("Location", "/local/elsewhere")]
+    world.backend.report = lambda asked: Said(status, b"", elsewhere)
+    assert world.site.put("/s3/elsewhere", b"x" * 1000).status == status
+    world.site.at_rest()
+    eventually(lambda: world.objects() == before, "removed")
+
+
+def test_a_page_to_see_next_is_no_refusal(world: World) -> None:
+    before = world.objects()
+    world.backend.report = lambda asked: Said(303, b"", [("Location", "/thanks")])
+    assert world.site.put("/s3/next", b"x" * 1000).status == 303
+    world.site.at_rest()
+    world.site.forgotten()
+    assert len(world.objects()) == len(before) + 1
+
+
 def test_an_acceptance_counts_although_its_body_breaks_off(world: World) -> None:
     before = world.objects()
     torn = b"HTTP/1.1 201 Yes\r\nContent-Length: 100\r\n\r\nwelc"
