@@ -8,7 +8,7 @@ async def allow(name: str, ask: Annotated[Ask, Depends(asked(guard))]) -> Respon
 async def take(name: str, file: Annotated[UploadedFile, Depends(uploaded(guard))]): ...
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 
 from fastapi import HTTPException, Request, Response
 
@@ -20,12 +20,15 @@ from fastproxy.backend.refusal import Reason, Refused
 from fastproxy.backend.uploaded import Ask, UploadedFile
 
 
-def asked(guard: Guard, max_size: int | None = None) -> Callable[[Request], Awaitable[Ask]]:
-    """A dependency: fastproxy's question; `max_size` in bytes."""
+def asked(guard: Guard, max_size: int | None = None) -> Callable[[Request], AsyncIterator[Ask]]:
+    """A dependency: fastproxy's question; `max_size` in bytes.
 
-    async def dependency(request: Request) -> Ask:
+    It answers a Refused of the path operation, too.
+    """
+
+    async def dependency(request: Request) -> AsyncIterator[Ask]:
         try:
-            return await asgi.asked(guard, request.scope, max_size)
+            yield await asgi.asked(guard, request.scope, max_size)
         except Refused as refused:
             raise _http_exception(request, refused) from None
 
@@ -34,10 +37,13 @@ def asked(guard: Guard, max_size: int | None = None) -> Callable[[Request], Awai
 
 def uploaded(
     guard: Guard, max_size: int | None = None
-) -> Callable[[Request], Awaitable[UploadedFile]]:
-    """A dependency: the file that fastproxy has stored; `max_size` in bytes."""
+) -> Callable[[Request], AsyncIterator[UploadedFile]]:
+    """A dependency: the file that fastproxy has stored; `max_size` in bytes.
 
-    async def dependency(request: Request) -> UploadedFile:
+    It answers a Refused of the path operation, too: see UploadedFile.within.
+    """
+
+    async def dependency(request: Request) -> AsyncIterator[UploadedFile]:
         async def read(limit: int) -> bytes:
             body = b""
             async for chunk in request.stream():
@@ -47,7 +53,7 @@ def uploaded(
             return body
 
         try:
-            return await asgi.received(guard, request.scope, read, max_size)
+            yield await asgi.received(guard, request.scope, read, max_size)
         except Refused as refused:
             raise _http_exception(request, refused) from None
 

@@ -31,7 +31,9 @@ DEMO_COMMANDS = [block for block in COMMANDS if "curl" in block.text]
 PREPARATION = next(block for block in COMMANDS if "fastproxy check" in block.text)
 SERVE = next(block for block in COMMANDS if block.text == "fastproxy serve\n")
 BENCHMARK = next(block for block in COMMANDS if "benchmarks --quick" in block.text)
-HERE = [*DEMO_COMMANDS, PREPARATION, SERVE, BENCHMARK]
+# tests/backend/test_sites.py and test_rack.py run these.
+BACKENDS = [block for block in COMMANDS if block.document == "docs/backends.md"]
+HERE = [*DEMO_COMMANDS, PREPARATION, SERVE, BENCHMARK, *BACKENDS]
 # Blocks that no test runs, and why.
 EXCEPTIONS = {
     "scripts/demo --port 8080\n": "test_demo.py runs what it starts; it installs packages",

@@ -1,0 +1,41 @@
+# frozen_string_literal: true
+
+# ruby check_vectors.rb protocol-vectors.json: whether the guard judges each case as the file says.
+# Ends with status 1 when one is believed that must not be, or the other way round.
+
+require_relative "fastproxy_uploads"
+
+# Spent tokens of one case.
+class Spent
+  def initialize(known)
+    @known = known
+  end
+
+  def spend(jti, _exp)
+    !@known.include?(jti) && @known.push(jti)
+  end
+end
+
+def judge(kase, secrets, now)
+  guard = Fastproxy::Guard.new(secrets, Spent.new(kase["spent"]), clock: -> { now })
+  claims = guard.verify(kase["purpose"], kase["method"], kase["path"], kase["token"])
+  if kase["purpose"] == Fastproxy::AUTHORIZE
+    guard.ask(claims, kase["max_size"])
+  else
+    guard.file(claims, kase["body"], kase["max_size"])
+  end
+  nil
+rescue Fastproxy::Refused => e
+  e.reason
+end
+
+vectors = JSON.parse(File.read(ARGV.fetch(0)))
+secrets = vectors["secret_files"].map { |content| Fastproxy.read_secret(content) }
+wrong = 0
+vectors["cases"].each do |kase|
+  found = judge(kase, secrets, vectors["now"])
+  wrong += 1 if found.nil? != kase["refusal"].nil?
+  puts "#{kase["name"]}: #{found || "believed"}, not #{kase["refusal"] || "believed"}" if found != kase["refusal"]
+end
+puts "#{vectors["cases"].size} cases, #{wrong} misjudged"
+exit(wrong.zero?)

@@ -1,0 +1,34 @@
+# frozen_string_literal: true
+
+# An application that takes uploads through fastproxy: `unicorn contrib/rack/config.ru` in a
+# directory with `secret`, `uploads` (fastproxy's local store) and `files`.
+
+require_relative "fastproxy_uploads"
+require "securerandom"
+
+MAX_SIZE = 1 << 30 # bytes
+STORE = File.realpath("uploads")
+
+guard = Fastproxy::Guard.new([Fastproxy.read_secret(File.binread("secret"))], Fastproxy::FolderReplays.new("spent"))
+
+allow = lambda do |_ask, env|
+  raise Fastproxy::Refused.new("log in first", 401) unless Rack::Request.new(env).cookies.key?("session")
+
+  { key: "incoming/#{SecureRandom.hex(8)}", max_size: MAX_SIZE, hashes: ["sha256"] }
+end
+
+use Fastproxy::Uploads, guard: guard, route: %r{/uploads/[^/]+}, allow: allow, max_size: MAX_SIZE
+
+run(lambda do |env|
+  file = env["fastproxy.upload"]
+  return [404, { "Content-Type" => "text/plain" }, ["not found\n"]] if file.nil?
+
+  # Even a fastproxy whose configuration is wrong cannot make us touch another file.
+  stored = File.realpath(file["path"])
+  return [403, { "Content-Type" => "text/plain" }, ["place\n"]] unless stored.start_with?("#{STORE}/")
+
+  place = File.join("files", SecureRandom.hex(8))
+  File.rename(stored, place)
+  told = { name: File.basename(env["PATH_INFO"]), size: file["size"], sha256: file["hashes"]["sha256"], place: place }
+  [201, { "Content-Type" => "application/json" }, [JSON.generate(told)]]
+end)
