@@ -93,7 +93,7 @@ def test_the_same_request_makes_the_same_messages_today() -> None:
         "Cookie": "session=abc",
         "Fastproxy-Upload": "forged",
         "X_Forwarded_For": "forged",
-        "X-HTTP-Method-Override": "DELETE",
+        "X-HTTP-Method-Override": "PUT",
     }
     with tempfile.TemporaryDirectory(prefix="fp-") as path:
         home = Home(Path(path), choose_port(None))
