@@ -14,7 +14,7 @@ cdef class FrontContext:
     cdef readonly double header_timeout, idle_timeout
     cdef readonly tuple trusted
     cdef readonly Clients clients
-    cdef public bint is_draining
+    cdef readonly bint is_draining
     cdef readonly set connections
     cdef public Shortcut shortcut
     cdef readonly RequestIds ids

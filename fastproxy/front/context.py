@@ -2,7 +2,7 @@
 
 import ipaddress
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from fastproxy.config.schema import Limits
 from fastproxy.exchange import Exchange, Reporter
@@ -11,6 +11,9 @@ from fastproxy.observe.request_id import RequestIds, accept_request_id
 from fastproxy.reactor import Reactor
 from fastproxy.shortcut import Shortcut
 from fastproxy.wire.head import RequestHeadParser
+
+# A request may be on its way already, surely so when the client has only just connected.
+_LAST_CHANCE_S: Final = 1.0
 
 
 class Connection(Protocol):
@@ -27,7 +30,7 @@ class Connection(Protocol):
         ...
 
     def drain(self) -> None:
-        """Close if idle, else after the response in flight."""
+        """Close soon if idle, else after the response in flight."""
         ...
 
     def cut(self) -> None:
@@ -63,7 +66,7 @@ class FrontContext:
         self.scratch = reactor.scratch
         self.deadlines = reactor.deadlines
         self.header_timeout = limits.header_timeout
-        self.idle_timeout = limits.idle_timeout
+        self.idle_timeout: float = limits.idle_timeout
         self.max_body = limits.body
         self.is_draining = False
         self.connections: set[Connection] = set()
@@ -83,6 +86,13 @@ class FrontContext:
     def in_flight(self) -> int:
         """Requests being served."""
         return sum(connection.is_serving for connection in self.connections)
+
+    def drain(self) -> None:
+        """From now on each response is the last of its connection."""
+        self.is_draining = True
+        self.idle_timeout = min(self.idle_timeout, _LAST_CHANCE_S)
+        for connection in list(self.connections):
+            connection.drain()
 
     def is_trusted(self, address: str) -> bool:
         """Whether a peer's forwarding headers are believed. A unix socket's peer is local."""

@@ -106,10 +106,10 @@ class ConnectionLife(Timed):
     # -- ending --------------------------------------------------------------------------------
 
     def drain(self) -> None:
-        """Close if idle; else the response in flight says it is the last."""
+        """Close soon if idle; else the response in flight says it is the last."""
         self._leave_trip()
         if self.is_idle:
-            self._close()
+            self._wait_as_phase_says()
         elif self._exchange is not None:
             self._exchange.is_draining = True
 

@@ -1,7 +1,7 @@
 """The listeners of a worker, the set of its clients, and how they drain.
 
 Drain modes: ordinary exchanges get until the first deadline, uploads until the second; idle
-connections close at once; every response in flight says that it is the last.
+connections get a second for one more request; every response says that it is the last.
 """
 
 import asyncio
@@ -51,9 +51,8 @@ class FrontServer:
         """Finish what is in flight, within its deadline, and close everything."""
         context = self._context
         self.stop_accepting()
-        context.is_draining = True
-        for connection in list(context.connections):
-            connection.drain()
+        await asyncio.sleep(0)  # whom the loop let in just now is among the connections only then
+        context.drain()
         loop = context.reactor.loop
         started = loop.time()
         while context.connections and loop.time() < started + upload_deadline_s:

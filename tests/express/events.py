@@ -62,9 +62,7 @@ def backend_reads(world: World) -> None:
 
 
 def drain(world: World) -> None:
-    world.context.is_draining = True
-    for connection in list(world.context.connections):
-        connection.drain()
+    world.context.drain()
 
 
 def cut(world: World) -> None:

@@ -5,6 +5,7 @@ import gc
 import socket
 import struct
 from collections.abc import Awaitable, Callable
+from unittest.mock import Mock
 
 import uvloop
 
@@ -177,6 +178,43 @@ def test_draining_ends_idle_connections_and_finishes_the_others() -> None:
         busy.close()
 
     with_front(use, held.append)
+
+
+def test_a_client_that_had_just_connected_is_answered_by_a_drain() -> None:
+    async def use(context: FrontContext, address: tuple[str, int], reports: Reports) -> None:
+        sock = await asyncio.to_thread(socket.create_connection, address, 30)
+        await until(lambda: len(context.connections) == 1)
+        server = FrontServer(context, lambda exchange: False)
+        drain = asyncio.get_running_loop().create_task(server.drain(20, 20))
+        await until(lambda: context.is_draining)
+        await asyncio.sleep(0.05)  # as long as its request may be on its way
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        answer = await asyncio.to_thread(sock.recv, 1000)
+        assert b"Connection: close" in answer
+        assert await asyncio.to_thread(sock.recv, 10) == b""
+        await drain
+        sock.close()
+
+    with_front(use)
+
+
+def test_a_drain_knows_whom_the_loop_has_only_just_let_in() -> None:
+    async def use(context: FrontContext, address: tuple[str, int], reports: Reports) -> None:
+        server = FrontServer(context, lambda exchange: False)
+        connection = ClientConnection(context)
+        transport = Mock(spec=asyncio.Transport)
+        transport.get_extra_info.return_value.fileno.return_value = 0
+        transport.get_write_buffer_size.return_value = 0
+        loop = asyncio.get_running_loop()
+        drain = loop.create_task(server.drain(20, 20))
+        loop.call_soon(connection.connection_made, transport)
+        await until(lambda: context.is_draining)
+        assert not drain.done()
+        assert len(context.connections) == 1
+        connection.connection_lost(None)
+        await drain
+
+    with_front(use)
 
 
 def test_draining_waits_until_a_slow_reader_has_its_answer() -> None:

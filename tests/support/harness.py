@@ -29,7 +29,10 @@ _SIGNS_OF_BUGS = (
 
 
 class Proxy:
-    """A running fastproxy with one worker. `port` and `unix_path` lead to the same routes."""
+    """A running fastproxy, with one worker unless told otherwise.
+
+    `port` and `unix_path` lead to the same routes.
+    """
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -83,15 +86,22 @@ class Proxy:
         return self._process
 
     @property
-    def worker(self) -> int:
-        """The worker's pid."""
+    def workers(self) -> list[int]:
+        """The workers' pids."""
         pid = self.process.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        for child in map(int, children):
+        found = []
+        for child in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
             with contextlib.suppress(OSError):
                 if self.port in listening_ports(child):
-                    return child
-        raise AssertionError("no worker")
+                    found.append(child)
+        return found
+
+    @property
+    def worker(self) -> int:
+        """The first worker's pid."""
+        workers = self.workers
+        assert workers, "no worker"
+        return workers[0]
 
     def rss(self) -> int:
         """Resident bytes of the worker."""
