@@ -63,6 +63,7 @@ class App:
             Reports(self._context),
             Dispatch(self._table, self._handlers.by_index).serve,
             tuple(ipaddress.ip_network(network) for network in trusted),
+            self._context.seat,
         )
         context.shortcut = Lane(
             context,

@@ -2,9 +2,10 @@
 
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fastproxy.config.schema import Config
+from fastproxy.crowd import Seat, alone
 from fastproxy.observe.access_log import AccessLog
 from fastproxy.observe.metrics import WorkerMetrics
 
@@ -19,7 +20,8 @@ class WorkerContext:
 
     `listeners` are bound, listening and non-blocking, and shared with other workers. `index` counts
     from 0 within a generation; a worker that died leaves its index to its successor. `generation`
-    counts the reloads. `lifeline` is a descriptor that reads EOF when the master is gone, or -1.
+    counts the reloads. `seat` is among its generation's workers. `lifeline` is a descriptor that
+    reads EOF when the master is gone, or -1.
     """
 
     config: Config
@@ -28,5 +30,6 @@ class WorkerContext:
     listeners: tuple[socket.socket, ...]
     metrics: WorkerMetrics
     access_log: AccessLog
+    seat: Seat = field(default_factory=alone)
     lifeline: int = -1
     report_ready: Callable[[], None] = _nobody_listens

@@ -26,6 +26,7 @@ ALLOWED = {
     "sides": {"errors", "wire"},
     "deadlines": set(),
     "keepalive": set(),
+    "crowd": set(),
     "shortcut": set(),
     "_chunker": set(),
     "chunker": {"_chunker"},
@@ -35,7 +36,7 @@ ALLOWED = {
     "wire": {"errors", "message"},
     "observe": {"config", "errors"},
     "reactor": {"deadlines", "wire"},
-    "context": {"config", "observe"},
+    "context": {"config", "crowd", "observe"},
     # What a request needs. Storage, upstream and memory do not know each other.
     "exchange": {"errors", "message", "sides", "wire"},
     "upstream": {"deadlines", "errors", "keepalive", "message", "reactor", "shortcut", "wire"},
@@ -52,8 +53,8 @@ ALLOWED = {
     },
     # The near side.
     "front": {
-        *("config", "deadlines", "errors", "exchange", "message", "observe", "reactor", "shortcut"),
-        *("sides", "wire"),
+        *("config", "crowd", "deadlines", "errors", "exchange", "message", "observe", "reactor"),
+        *("shortcut", "sides", "wire"),
     },
     # Past all of it, for plain requests.
     "express": {
@@ -73,7 +74,17 @@ ALLOWED = {
         *("storage", "wire"),
     },
     "dispatch": {"errors", "exchange", "message", "routes"},
-    "service": {"app", "config", "context", "demo", "errors", "keepalive", "observe", "routes"},
+    "service": {
+        "app",
+        "config",
+        "context",
+        "crowd",
+        "demo",
+        "errors",
+        "keepalive",
+        "observe",
+        "routes",
+    },
     "__main__": {"service"},
     # For other people's programs: PyJWT and the shared words, nothing else of ours.
     "backend": {"protocol"},

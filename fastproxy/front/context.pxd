@@ -7,7 +7,7 @@ from fastproxy.wire.head cimport RequestHeadParser
 from fastproxy.wire.scratch cimport Scratch
 
 cdef class FrontContext:
-    cdef readonly object limits, reactor, reporter, serve, max_body
+    cdef readonly object limits, reactor, reporter, serve, max_body, seat
     cdef readonly Scratch scratch
     cdef readonly RequestHeadParser parser
     cdef readonly Deadlines deadlines
@@ -17,6 +17,7 @@ cdef class FrontContext:
     cdef readonly bint is_draining
     cdef readonly set connections
     cdef public Shortcut shortcut
+    cdef public object on_client
     cdef readonly RequestIds ids
 
     cpdef identify(self, Exchange exchange, str peer_ip, bint is_trusted)

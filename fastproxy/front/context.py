@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from fastproxy.config.schema import Limits
+from fastproxy.crowd import Seat, alone
 from fastproxy.exchange import Exchange, Reporter
 from fastproxy.front.clients import Gate, clients_of
 from fastproxy.observe.request_id import RequestIds, accept_request_id
@@ -41,10 +42,15 @@ class Connection(Protocol):
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
+def _nobody_cares() -> None:
+    """Until somebody listens."""
+
+
 class FrontContext:
     """See the module. `serve` is the router: it finds the handler and never raises.
 
-    What every request needs of the limits and the reactor has an attribute of its own.
+    What every request needs of the limits and the reactor has an attribute of its own. `on_client`
+    is called when one more client has come in.
     """
 
     def __init__(
@@ -55,6 +61,7 @@ class FrontContext:
         reporter: Reporter,
         serve: Callable[[Exchange], None],
         trusted: tuple[Network, ...] = (),
+        seat: Seat | None = None,
     ) -> None:
         self.limits = limits
         self.reactor = reactor
@@ -70,17 +77,22 @@ class FrontContext:
         self.max_body = limits.body
         self.is_draining = False
         self.connections: set[Connection] = set()
+        self.seat = seat or alone()
+        self.on_client: Callable[[], None] = _nobody_cares
         self.shortcut = Shortcut()
         self.ids = RequestIds()
 
     def add(self, connection: Connection) -> bool:
         """Count a connection in; False when there are too many."""
         self.connections.add(connection)
+        self.seat.came()
+        self.on_client()
         return len(self.connections) <= self.limits.connections
 
     def discard(self, connection: Connection) -> None:
         """Count a connection out."""
         self.connections.discard(connection)
+        self.seat.went(self.deadlines.now)
 
     @property
     def in_flight(self) -> int:

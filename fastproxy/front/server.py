@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from fastproxy.exchange import Exchange
 from fastproxy.front.connection import ClientConnection
 from fastproxy.front.context import FrontContext
+from fastproxy.front.doors import Doors
 
 _POLL_S = 0.05
 
@@ -27,25 +28,16 @@ class FrontServer:
     def __init__(self, context: FrontContext, is_upload: Callable[[Exchange], bool]) -> None:
         self._context = context
         self._is_upload = is_upload
-        self._servers: list[asyncio.Server] = []
+        self._doors = Doors(lambda: _ClientProtocol(context), context.seat)
+        context.on_client = self._doors.step_back
 
     async def start(self, listeners: Sequence[socket.socket], backlog: int = 4096) -> None:
-        """Begin to accept. The loop calls listen() again, so `backlog` must be that of the bind."""
-        loop = self._context.reactor.loop
-        for listener in listeners:
-            is_unix = listener.family == socket.AF_UNIX
-            create = loop.create_unix_server if is_unix else loop.create_server
-            # The loop closes it with the server: who still holds it keeps clients waiting in vain.
-            server = await create(
-                lambda: _ClientProtocol(self._context), sock=listener, backlog=backlog
-            )
-            self._servers.append(server)
+        """Begin to accept; `backlog` must be that of the bind."""
+        await self._doors.open(listeners, backlog)
 
     def stop_accepting(self) -> None:
         """Leave new connections to the other workers."""
-        for server in self._servers:
-            server.close()
-        self._servers.clear()
+        self._doors.shut()
 
     async def drain(self, deadline_s: float, upload_deadline_s: float) -> None:
         """Finish what is in flight, within its deadline, and close everything."""

@@ -5,6 +5,7 @@ from enum import Enum
 
 import fastproxy
 from fastproxy.config.schema import Config
+from fastproxy.crowd import Crowd
 from fastproxy.observe.catalog import route_names
 from fastproxy.observe.metrics import Board
 from fastproxy.service.backoff import Backoff
@@ -45,6 +46,7 @@ class Generation:
         self.number = number
         self.config = config
         self.board = Board(route_names(config), workers, fastproxy.__version__)
+        self.crowd = Crowd(workers, config.limits.connections)
         self.slots = [WorkerSlot(index) for index in range(workers)]
         self.kill_at = math.inf
         self.ready_by = math.inf
@@ -89,6 +91,7 @@ class Generation:
         """The process in `slot` is no more; what it held is free."""
         slot.pid = None
         self.board.worker(slot.index).clear_gauges()
+        self.crowd.clear(slot.index)
         self._enter(slot, WorkerState.DEAD)
 
     def retire(self, kill_at: float) -> None:

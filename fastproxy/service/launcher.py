@@ -85,6 +85,7 @@ class Launcher:
             listeners=self._listeners.sockets(server.listen),
             metrics=metrics,
             access_log=AccessLog(generation.config.log.access, dropped),
+            seat=generation.crowd.seat(index),
             lifeline=self._lifeline,
             report_ready=self._report_ready,
         )

@@ -3,14 +3,63 @@
 import os
 import signal
 import threading
+from contextlib import ExitStack
 
 from tests.support.harness import Proxy, proxy, to_backend
 from tests.support.origin import origin
 from tests.support.waiting import eventually
 
+CLIENTS = 40
 
-def two_workers(address: str) -> str:
-    return to_backend(address, server="workers = 2")
+
+def two_workers(address: str, limits: str = "") -> str:
+    return to_backend(address, limits=limits, server="workers = 2")
+
+
+def ask(running: Proxy, clients: ExitStack) -> None:
+    """A new client has its answer, and stays."""
+    assert clients.enter_context(running.client()).get("/").status == 200
+
+
+def test_clients_are_served_while_a_worker_is_stopped() -> None:
+    with origin() as backend, proxy(two_workers(backend.address)) as running:
+        eventually(lambda: len(running.workers) == 2, "two workers")
+        stopped = running.workers[0]
+        with ExitStack() as clients:
+            os.kill(stopped, signal.SIGSTOP)
+            try:
+                for _ in range(CLIENTS):
+                    ask(running, clients)
+            finally:
+                os.kill(stopped, signal.SIGCONT)
+
+
+def test_clients_are_served_while_a_worker_is_killed_and_replaced() -> None:
+    with origin() as backend, proxy(two_workers(backend.address)) as running:
+        eventually(lambda: len(running.workers) == 2, "two workers")
+        killed, other = running.workers
+        with ExitStack() as clients:
+            for _ in range(CLIENTS):
+                ask(running, clients)
+            os.kill(killed, signal.SIGKILL)
+            eventually(lambda: killed not in running.workers, "dead")
+            for _ in range(CLIENTS):
+                ask(running, clients)
+            eventually(lambda: len(running.workers) == 2, "replaced")
+            for _ in range(CLIENTS):
+                ask(running, clients)
+        assert other in running.workers
+
+
+def test_no_client_is_refused_while_a_worker_has_room() -> None:
+    with (
+        origin() as backend,
+        proxy(two_workers(backend.address, "connections = 12")) as running,
+    ):
+        eventually(lambda: len(running.workers) == 2, "two workers")
+        with ExitStack() as clients:
+            for _ in range(2 * 12):
+                ask(running, clients)
 
 
 def test_no_new_connection_fails_while_generations_change() -> None:
