@@ -131,7 +131,7 @@ def test_who_asks_is_passed_on_and_what_describes_the_body_is_not(world: World) 
         "Content-Encoding": "gzip",
         "Content-MD5": "AAAA",
         "Digest": "x",
-        "X-HTTP-Method-Override": "DELETE",
+        "X-HTTP-Method-Override": "POST",
     }
     world.site.put("/files/who", b"12345", **fields)
     (question,) = world.backend.questions("/files/who")
