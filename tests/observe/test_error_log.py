@@ -104,6 +104,14 @@ def test_repeats_are_limited_and_counted() -> None:
     assert "suppressed" not in vars(afterwards)
 
 
+def test_what_names_an_object_is_never_kept_back() -> None:
+    limit = RepeatLimit(burst=3, window=10)
+    for number in range(50):
+        record = at(0.1, "object kept")
+        record.key = f"uploads/{number}"
+        assert limit.filter(record)
+
+
 def test_the_limit_itself_is_bounded() -> None:
     limit = RepeatLimit()
     for i in range(5000):
