@@ -182,18 +182,25 @@ class Monolith:
 
 def _read(stream: Any) -> Asked | None:
     line = stream.readline().decode("latin-1")
-    if not line.strip():
+    if not line.endswith("\n") or not line.strip():
         return None
     method, target, _ = line.split(" ")
     fields = []
-    while (line := stream.readline().decode("latin-1").rstrip("\r\n")) != "":
+    while line := stream.readline().decode("latin-1"):
+        if not line.strip():
+            break
         name, _, value = line.partition(":")
         fields.append((name, value.strip()))
+    if not line.endswith("\n"):
+        raise HangUp("the client left within a head")
     asked = Asked(method, target, fields, b"")
     if asked.field("Transfer-Encoding"):
         asked.body = b"".join(_chunks(stream))
     else:
-        asked.body = stream.read(int(asked.field("Content-Length") or 0))
+        length = int(asked.field("Content-Length") or 0)
+        asked.body = stream.read(length)
+        if len(asked.body) < length:
+            raise HangUp("the client left within a body")
     return asked
 
 
