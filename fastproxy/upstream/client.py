@@ -72,8 +72,9 @@ class Answer:
 class Call:
     """One request. `headers` and `lines` (whole field lines) lack only Host and Content-Length.
 
-    `timeout_s`: no progress for that long ends it. `may_repeat`: when a pooled connection turns out
-    to be dead before any answer, the request may go out once more on a fresh one.
+    `timeout_s`: no progress for that long ends it, and so does an answer that is not complete so
+    long after its head. `may_repeat`: when a pooled connection turns out to be dead before any
+    answer, the request may go out once more on a fresh one.
     """
 
     method: str
@@ -152,7 +153,8 @@ class _Exchange(Timed):
             is_whole = await self._send_streamed(connection, call.body)
         await self._drained(connection)
         if not self._answer.done():
-            self.deadline = NEVER
+            if self._head is None:
+                self.deadline = NEVER
             connection.is_request_sent = is_whole
             connection.expect_answer_within(call.timeout_s)
 
@@ -201,8 +203,12 @@ class _Exchange(Timed):
         self._reactor.deadlines.watch(self)
 
     def on_deadline(self, now: float) -> None:
-        """See Timed: is the kernel still taking bytes?"""
+        """See Timed: is the kernel still taking bytes? Is the answer complete?"""
         if self._connection is None or self._answer.done():
+            return
+        if self._head is not None:
+            self._connection.abort()
+            self.response_failed(BackendTimeout("its answer drips"))
             return
         unsent = self._connection.unsent_bytes
         if self._writable is None or unsent != self._unsent:
@@ -237,6 +243,7 @@ class _Exchange(Timed):
             raise BadResponse("switched protocols unasked")
         if head.status >= 200:
             self._head = head
+            self._watch_progress()  # its bytes are few, and one by one they could come for ever
         if head.status >= 200 or head.status == 100:
             self._decide(is_wanted=head.status == 100)
 

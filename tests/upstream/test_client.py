@@ -9,7 +9,7 @@ import pytest
 import uvloop
 
 from fastproxy.deadlines import Deadlines
-from fastproxy.errors import BackendFault
+from fastproxy.errors import BackendFault, BackendTimeout
 from fastproxy.reactor import Reactor
 from fastproxy.upstream.client import Answer, Call, HttpClient, perform
 from fastproxy.upstream.connection import UpstreamConnection
@@ -88,6 +88,20 @@ def test_who_waits_for_the_next_bytes_holds_none_of_the_last(is_tls: bool, tmp_p
         with tls_before(port, tmp_path) as front:
             context = ssl.create_default_context(cafile=str(front.ca_file))
             with_client(put(f"{front.url}/part"), context)
+
+
+def test_an_answer_that_drips_is_not_waited_for_for_ever() -> None:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+        peer.drip(bytes(100_000), 1, 0.05)
+
+    async def use(client: HttpClient) -> None:
+        with pytest.raises(BackendTimeout):
+            await client.request("GET", f"{backend.address}/", headers=[], timeout_s=0.5)
+
+    with origin(script) as backend:
+        with_client(use)
 
 
 class Once:
