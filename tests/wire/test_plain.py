@@ -66,6 +66,7 @@ PLAIN = {
     "kept": b"DELETE / HTTP/1.1\r\nHost: h\r\nConnection: keep-alive\r\n\r\n",
     "claims": b"PUT / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 1.2.3.4\r\nX-Real-IP: 9.9.9.9\r\n"
     b"X-Forwarded-Proto: https\r\nX-Forwarded-Host: o\r\nX-Request-Id: i\r\nX_A: b\r\n\r\n",
+    "body to come": b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\na",
 }
 
 
@@ -86,7 +87,6 @@ NOT_PLAIN = {
     "fold": b"GET / HTTP/1.1\r\nHost: h\r\nA: b\r\n c\r\n\r\n",
     "expect": b"PUT / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\na",
     "bare LF": b"GET / HTTP/1.1\r\nHost: h\r\nA: b\nC: d\r\n\r\n",
-    "body to come": b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\na",
     "one more": GET + GET,
     "huge length": b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: %b\r\n\r\n" % (b"9" * 18),
 }
