@@ -9,7 +9,17 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import bodies, chunker, connections, latency, small, startup, uploads
+from benchmarks import (
+    bodies,
+    chunker,
+    connections,
+    latency,
+    memory,
+    scaling,
+    small,
+    startup,
+    uploads,
+)
 from benchmarks.chart import chart
 from benchmarks.processes import CORES, LOAD_CORE, ORIGIN_CORE, free_port, running, wait_for
 from benchmarks.question import Question
@@ -22,6 +32,8 @@ QUESTIONS: tuple[Question, ...] = (
     *bodies.QUESTIONS,
     *uploads.QUESTIONS,
     *connections.QUESTIONS,
+    *memory.QUESTIONS,
+    *scaling.QUESTIONS,
     *chunker.QUESTIONS,
     *startup.QUESTIONS,
 )

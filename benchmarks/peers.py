@@ -67,7 +67,7 @@ def ours(template: str = "fastproxy.toml", **values: str) -> Contestant:
 
 def nginx(name: str = "nginx", **values: str) -> Contestant:
     """nginx, unbuffered towards the origin."""
-    values = {"ACCESS_LOG": "off", "BUFFERS": "", **values}
+    values = {"ACCESS_LOG": "off", "BUFFERS": "", "WORKERS": "1", **values}
     return contestant(name, ("nginx", "-c"), "nginx.conf", (NGINX_NEED,), **values)
 
 

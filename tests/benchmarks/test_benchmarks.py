@@ -70,6 +70,32 @@ def test_the_open_loop_asks_everybody_at_the_rate_of_one() -> None:
 
 
 @two_cores
+@pytest.mark.parametrize(
+    ("title", "than"),
+    [
+        ("two workers, batches of requests", "one worker"),
+        ("fuller one of two workers, 64 clients at once", "nginx"),
+        ("client that does not read its answer", "nginx"),
+    ],
+)
+def test_workers_and_what_clients_hold_are_compared(title: str, than: str) -> None:
+    done = run("--quick", "--only", title)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = dict(
+        zip(HEAD, map(str.strip, done.stdout.splitlines()[2].split("|")[1:]), strict=False)
+    )
+    assert re.fullmatch(FIGURE, found[OURS])
+    assert re.search(rf"{FIGURE} \({FIGURE}\)", found[than] if than in found else found["others"])
+
+
+@two_cores
+def test_an_upload_that_has_begun_holds_memory() -> None:
+    done = run("--quick", "--only", "upload that has begun")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert float(done.stdout.splitlines()[2].split("|")[3]) > 1
+
+
+@two_cores
 def test_a_run_that_is_ended_shows_what_it_has_and_leaves_nothing_behind() -> None:
     command = [sys.executable, "-m", "benchmarks", "--only", TITLE]
     with subprocess.Popen(
