@@ -8,7 +8,8 @@ from fastproxy.config.schema import Config, KiB, MiB, S3Store, UploadRoute
 from fastproxy.config.units import format_size
 
 MASTER: Final = 32 * MiB
-WORKER: Final = 64 * MiB  # interpreter, loop, libraries, routes and their cache, large read buffers
+# Interpreter, libraries, routes and their cache; 50 MiB where there is S3. 32 MiB of read buffers.
+WORKER: Final = 96 * MiB
 CONNECTION: Final = 8 * KiB  # an idle client: transport, protocol, parser, counters
 RELAY: Final = 128 * KiB  # one 64 KiB write buffer each way while a body is relayed
 WINDOW_SHARE: Final = 32  # of the budget at most one such share is set aside for windows
