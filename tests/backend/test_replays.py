@@ -2,49 +2,74 @@
 
 import subprocess
 import sys
+import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.cache.backends.locmem import LocMemCache
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
-from fastproxy.backend import FolderReplays, MemoryReplays, RedisReplays, Replays
+from fastproxy.backend import (
+    FolderReplays,
+    Guard,
+    MemoryReplays,
+    Reason,
+    RedisReplays,
+    Refused,
+    Replays,
+)
 from fastproxy.backend.django import CacheReplays
 from fastproxy.backend.replays import Full
+from fastproxy.protocol import AUTHORIZE
+from tests.backend.honest import SECRET, ask_token
+from tests.support.child import mortal
+from tests.support.waiting import eventually
 
 FAR = 4_000_000_000
 
 
-class OneRedis:
-    """SET with NX and EX, as Redis has it."""
+@pytest.fixture(scope="module")
+def server() -> Iterator[tuple[subprocess.Popen[bytes], Redis]]:
+    """A Redis of our own, and a client of it."""
+    with tempfile.TemporaryDirectory(prefix="fp-") as folder:
+        socket = f"{folder}/redis.sock"
+        options = ["--port", "0", "--unixsocket", socket, "--save", "", "--dir", folder]
+        process = subprocess.Popen(mortal(["redis-server", *options]), stdout=subprocess.DEVNULL)
+        client = Redis(unix_socket_path=socket, socket_timeout=20)
+        try:
+            eventually(Path(socket).exists, "redis")
+            yield process, client
+        finally:
+            client.close()
+            process.kill()
+            process.wait()
 
-    def __init__(self) -> None:
-        self.kept: dict[str, int] = {}
 
-    def set(self, key: str, value: bytes, *, nx: bool, ex: int) -> bool | None:
-        assert nx
-        assert ex > 0
-        if key in self.kept:
-            return None
-        self.kept[key] = ex
-        return True
+@pytest.fixture
+def redis(server: tuple[subprocess.Popen[bytes], Redis]) -> Redis:
+    server[1].flushall()
+    return server[1]
 
 
-def stores(folder: Path) -> list[Replays]:
+@pytest.fixture(params=["memory", "folder", "redis", "cache"])
+def replays(request: pytest.FixtureRequest, redis: Redis, tmp_path: Path) -> Replays:
     cache: Any = LocMemCache("spent", {})
     cache.clear()
-    return [
-        MemoryReplays(),
-        FolderReplays(folder / "spent"),
-        RedisReplays(OneRedis()),
-        CacheReplays(cache),
-    ]
+    stores: dict[str, Replays] = {
+        "memory": MemoryReplays(),
+        "folder": FolderReplays(tmp_path / "spent"),
+        "redis": RedisReplays(redis),
+        "cache": CacheReplays(cache),
+    }
+    return stores[request.param]
 
 
-@pytest.mark.parametrize("number", range(4))
-def test_a_nonce_counts_once(number: int, tmp_path: Path) -> None:
-    replays = stores(tmp_path)[number]
+def test_a_nonce_counts_once(replays: Replays) -> None:
     assert replays.spend("one", FAR)
     assert not replays.spend("one", FAR)
     assert replays.spend("other/../\n", FAR)
@@ -52,9 +77,7 @@ def test_a_nonce_counts_once(number: int, tmp_path: Path) -> None:
     assert not replays.spend("one", FAR)
 
 
-@pytest.mark.parametrize("number", [0, 1, 3])
-def test_of_many_threads_one_is_the_first(number: int, tmp_path: Path) -> None:
-    replays = stores(tmp_path)[number]
+def test_of_many_threads_one_is_the_first(replays: Replays) -> None:
     for jti in map(str, range(50)):
         start = threading.Barrier(4)
         found: list[bool] = []
@@ -106,11 +129,19 @@ def test_a_folder_counts_for_all_processes(tmp_path: Path) -> None:
     assert sum(int(process.communicate(timeout=60)[0]) for process in both) == 300
 
 
-def test_a_cache_is_told_how_long() -> None:
-    client = OneRedis()
-    RedisReplays(client).spend("old", 0)
-    RedisReplays(client).spend("young", FAR)
-    old, young = client.kept.values()
-    assert old == 1
-    assert young > 1_000_000
-    assert all(key.startswith("fastproxy:spent:") for key in client.kept)
+def test_redis_is_told_how_long(redis: Redis) -> None:
+    assert RedisReplays(redis).spend("old", 0)
+    eventually(lambda: not redis.keys(), "forgotten")
+    assert RedisReplays(redis, "ours:").spend("young", FAR)
+    (key,) = redis.keys()
+    assert key.startswith(b"ours:")
+    assert redis.ttl(key) > 1_000_000
+
+
+def test_without_redis_everything_is_refused() -> None:
+    nowhere = Redis(unix_socket_path="/nonexistent/redis.sock", retry=Retry(NoBackoff(), 0))
+    guard = Guard(SECRET, RedisReplays(nowhere))
+    claims = guard.verify(AUTHORIZE, "PUT", "/uploads/a/authorize", ask_token())
+    with pytest.raises(Refused) as refused:
+        guard.ask(claims)
+    assert refused.value.reason is Reason.UNCERTAIN
