@@ -126,7 +126,8 @@ class Guard:
                 return jwt.decode(token, secret, algorithms=[protocol.ALGORITHM], options=_OPTIONS)
             except (jwt.InvalidSignatureError, jwt.InvalidAlgorithmError):
                 continue
-            except jwt.InvalidTokenError as error:
+            # The head is read before the signature is known to be good: it may be anything.
+            except (jwt.InvalidTokenError, ValueError, RecursionError) as error:
                 raise Refused(Reason.MALFORMED, "not a token") from error
         raise Refused(Reason.SIGNATURE, "not signed by fastproxy")
 

@@ -1,8 +1,12 @@
 """What no vector can say: secrets, stores of nonces that fail, and lengths."""
 
+import base64
+import json
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from fastproxy.backend import MAX_BODY, Ask, Guard, MemoryReplays, Reason, Refused, UploadedFile
 from fastproxy.backend.guard import announced_length, read_secret
@@ -25,6 +29,35 @@ def ask(door: Guard, token: str) -> Ask:
 def test_a_secret_that_could_be_guessed_is_refused_at_once(secrets: Any) -> None:
     with pytest.raises(ValueError, match="32 bytes"):
         Guard(secrets, MemoryReplays())
+
+
+HEADS = [
+    b"[" * 6000,
+    b'{"alg":' + b"[" * 1500 + b"]" * 1500 + b"}",
+    b'{"alg":{}}',
+    b"null",
+    b"\xff",
+]
+
+
+def coded(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode()
+
+
+@pytest.mark.parametrize("head", HEADS, ids=lambda head: head[:12])
+def test_no_head_of_a_token_does_more_than_be_refused(head: bytes) -> None:
+    with pytest.raises(Refused):
+        ask(guard(), f"{coded(head)}.e30.{coded(b'x' * 32)}")
+
+
+@given(
+    st.text(), st.recursive(st.none() | st.text(), lambda each: st.dictionaries(st.text(), each))
+)
+@example("\udcff.a.b", None)
+def test_no_text_for_a_token_does_more_than_be_refused(text: str, head: Any) -> None:
+    for token in (text, f"{coded(json.dumps(head).encode())}.{text}.{text}"):
+        with pytest.raises(Refused):
+            ask(guard(), token)
 
 
 def test_while_secrets_are_changed_both_count_and_then_one() -> None:
