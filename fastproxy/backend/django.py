@@ -25,7 +25,7 @@ from fastproxy.backend.permission import Permission
 from fastproxy.backend.refusal import Refused
 from fastproxy.backend.replays import key_of
 from fastproxy.backend.uploaded import Ask, UploadedFile
-from fastproxy.backend.wsgi import AUTHORIZE_FIELD, UPLOAD_FIELD
+from fastproxy.backend.wsgi import AUTHORIZE_FIELD, UPLOAD_FIELD, refuse_coroutine
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponse]
@@ -34,11 +34,16 @@ View = Callable[Concatenate[HttpRequest, P], HttpResponse]
 def asked(
     guard: Guard, max_size: int | None = None
 ) -> Callable[[Callable[Concatenate[HttpRequest, Ask, P], Permission | HttpResponse]], View[P]]:
-    """Give the view fastproxy's question; `max_size` in bytes."""
+    """Give the view fastproxy's question; `max_size` in bytes.
+
+    Raises TypeError for a view that is `async`.
+    """
 
     def decorate(
         allow: Callable[Concatenate[HttpRequest, Ask, P], Permission | HttpResponse],
     ) -> View[P]:
+        refuse_coroutine(allow)
+
         @wraps(allow)
         def view(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
             try:
@@ -58,11 +63,16 @@ def asked(
 def uploaded(
     guard: Guard, max_size: int | None = None
 ) -> Callable[[Callable[Concatenate[HttpRequest, UploadedFile, P], HttpResponse]], View[P]]:
-    """Give the view the file that fastproxy has stored; `max_size` in bytes."""
+    """Give the view the file that fastproxy has stored; `max_size` in bytes.
+
+    Raises TypeError for a view that is `async`.
+    """
 
     def decorate(
         take: Callable[Concatenate[HttpRequest, UploadedFile, P], HttpResponse],
     ) -> View[P]:
+        refuse_coroutine(take)
+
         @wraps(take)
         def view(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
             try:

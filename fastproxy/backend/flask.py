@@ -21,7 +21,7 @@ from fastproxy.backend.guard import Guard, announced_length
 from fastproxy.backend.permission import Permission
 from fastproxy.backend.refusal import Refused
 from fastproxy.backend.uploaded import Ask, UploadedFile
-from fastproxy.backend.wsgi import AUTHORIZE_FIELD, UPLOAD_FIELD, whole_path
+from fastproxy.backend.wsgi import AUTHORIZE_FIELD, UPLOAD_FIELD, refuse_coroutine, whole_path
 
 P = ParamSpec("P")
 View = Callable[P, ResponseReturnValue]
@@ -30,11 +30,16 @@ View = Callable[P, ResponseReturnValue]
 def asked(
     guard: Guard, max_size: int | None = None
 ) -> Callable[[Callable[Concatenate[Ask, P], Permission | ResponseReturnValue]], View[P]]:
-    """Give the view fastproxy's question; `max_size` in bytes."""
+    """Give the view fastproxy's question; `max_size` in bytes.
+
+    Raises TypeError for a view that is `async`.
+    """
 
     def decorate(
         allow: Callable[Concatenate[Ask, P], Permission | ResponseReturnValue],
     ) -> View[P]:
+        refuse_coroutine(allow)
+
         @wraps(allow)
         def view(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
             try:
@@ -54,9 +59,14 @@ def asked(
 def uploaded(
     guard: Guard, max_size: int | None = None
 ) -> Callable[[Callable[Concatenate[UploadedFile, P], ResponseReturnValue]], View[P]]:
-    """Give the view the file that fastproxy has stored; `max_size` in bytes."""
+    """Give the view the file that fastproxy has stored; `max_size` in bytes.
+
+    Raises TypeError for a view that is `async`.
+    """
 
     def decorate(take: Callable[Concatenate[UploadedFile, P], ResponseReturnValue]) -> View[P]:
+        refuse_coroutine(take)
+
         @wraps(take)
         def view(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
             try:

@@ -5,6 +5,7 @@
 The application finds what was stored with `uploaded(environ)`, and nowhere else.
 """
 
+import inspect
 import io
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
@@ -37,6 +38,12 @@ def whole_path(environ: WSGIEnvironment) -> str:
     """The decoded path of a request, as claims have it (PEP 3333 hides bytes in latin-1)."""
     path: str = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
     return path.encode("latin-1").decode("utf-8", "surrogateescape")
+
+
+def refuse_coroutine(view: Callable[..., object]) -> None:
+    """Raises TypeError for a view whose answer would have to be awaited by its decorator."""
+    if inspect.iscoroutinefunction(view):
+        raise TypeError(f"{view.__qualname__} is async; only synchronous views can be decorated")
 
 
 class UploadMiddleware:

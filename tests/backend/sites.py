@@ -19,7 +19,7 @@ from fastproxy.demo.children import Children
 from fastproxy.demo.run import choose_port
 from tests.backend.honest import SECRET, SIGNER, report_of
 from tests.docs.shell import ROOT
-from tests.service.running import eventually
+from tests.support.waiting import eventually
 
 DOCUMENT = (ROOT / "docs" / "backends.md").read_text("utf-8")
 SECTIONS = {
@@ -27,6 +27,13 @@ SECTIONS = {
     for name, text in re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", DOCUMENT, re.MULTILINE | re.DOTALL)
     if "127.0.0.1:3000" in text or "--port 3000" in text
 }
+# The same under ASGI, as the document says.
+SECTIONS["AsyncDjango"] = (
+    SECTIONS["Django"]
+    .replace("get_wsgi_application", "get_asgi_application")
+    .replace("django.core.wsgi", "django.core.asgi")
+    .replace("gunicorn --workers 2 --bind 127.0.0.1:3000", "uvicorn --port 3000 --lifespan off")
+)
 PROGRAMS = {
     "gunicorn": [sys.executable, "-m", "gunicorn"],
     "uvicorn": [sys.executable, "-m", "uvicorn"],
