@@ -28,6 +28,12 @@ class Forward:
     fields: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
 
+    def filled(self, mark: bytes) -> tuple[bytes, bytes, bytes]:
+        """Method, target and body of one play."""
+        texts = (self.method, self.target, self.body)
+        method, target, body = (t.encode("latin-1").replace(b"$ID", mark) for t in texts)
+        return method, target, body
+
     def complaints(self, message: Message) -> Iterator[str]:
         """What of the fields is not as it must be."""
         lines = {b"%b: %b" % field for field in message.fields}
@@ -89,22 +95,13 @@ class Case:
 
     def _unlike(self, mark: bytes, seen: Sequence[Message]) -> Iterator[str]:
         """Pipelined requests may go by different connections, so order is not compared."""
-        wanted = {_filled(one, mark): one for one in self.forward}
-        got = {message[:4]: message for message in seen}
-        if Counter(message[:4] for message in seen) != Counter(
-            _filled(one, mark) for one in self.forward
-        ):
+        wanted = {(*one.filled(mark), one.framing): one for one in self.forward}
+        got = {(m.method, m.target, m.body, m.framing): m for m in seen}
+        if len(seen) != len(self.forward) or got.keys() != wanted.keys():
             yield f"the backend got {list(got)} instead of {list(wanted)}"
             return
         for key, one in wanted.items():
             yield from one.complaints(got[key])
-
-
-def _filled(one: Forward, mark: bytes) -> tuple[bytes, bytes, str, bytes]:
-    method, target, body = (
-        text.encode("latin-1").replace(b"$ID", mark) for text in (one.method, one.target, one.body)
-    )
-    return method, target, one.framing, body
 
 
 def _tuple(value: Any) -> tuple[Any, ...]:

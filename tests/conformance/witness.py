@@ -30,6 +30,7 @@ class WitnessConnection(asyncio.Protocol):
         self._parser = h11.Connection(h11.SERVER, max_incomplete_event_size=_MAX_EVENT)
         self._head: h11.Request | None = None
         self._body = b""
+        self._is_last = False  # a request that said it was; what still comes is only kept
         self.stream = bytearray()
         self.served = 0
         self.lost = asyncio.Event()
@@ -43,6 +44,8 @@ class WitnessConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.stream += data
+        if self._is_last:
+            return
         try:
             self._parser.receive_data(data)
             while self._take(self._parser.next_event()):
@@ -75,7 +78,7 @@ class WitnessConnection(asyncio.Protocol):
         if self._parser.our_state is h11.DONE:
             self._parser.start_next_cycle()
         else:
-            self.transport.close()
+            self._is_last = True
 
 
 class Witness:
