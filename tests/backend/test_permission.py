@@ -76,6 +76,7 @@ def test_what_is_left_out_is_not_said() -> None:
         ("id", "ü" * 1025),
         ("max_size", -1),
         ("hashes", ["sha3"]),
+        ("hashes", ""),
         ("hashes", "md5"),
         ("expected", {"md5": "A" * 32}),
         ("expected", {"md5": "a" * 31}),
