@@ -50,7 +50,7 @@ class Row:
     @property
     def yes(self) -> int:
         """The status when all went well."""
-        return 200 if self.route == "plain" else 201
+        return 200 if self.route in ("plain", "held") else 201
 
     @property
     def group(self) -> str:
@@ -74,9 +74,10 @@ class Row:
 
 
 QUESTION, REPORT = b"Fastproxy-Authorize: ", b"Fastproxy-Upload: "
-FORWARDED = b"PUT /plain/"
+FORWARDED, SHIELDED = b"PUT /plain/", b"PUT /held/"
 NAMES = {
     FORWARDED: "forwarded",
+    SHIELDED: "forwarded",
     QUESTION: "permission",
     REPORT: "report",
     b"?uploads HTTP": "create",
@@ -101,6 +102,7 @@ def client_rows() -> Iterator[Row]:
         *(("s3", False, LARGE), ("s3", True, LARGE), ("live", False, LARGE)),
         *(("files", False, SMALL), ("files", True, SMALL)),
         *(("plain", False, SMALL), ("plain", True, SMALL)),  # by the express lane, and not
+        *(("held", False, LARGE), ("held", True, SMALL)),
     ):
         row = partial(Row, Pair.CLIENT, route, b"", size=size, is_chunked=is_chunked)
         places = (*HEAD, *(EDGE if size == LARGE else ()), *LAST)
@@ -119,6 +121,7 @@ def backend_rows() -> Iterator[Row]:
     """A forwarded request, the question for permission, the report, and the answers."""
     for when, route in (
         (FORWARDED, "plain"),
+        (SHIELDED, "held"),
         *product((QUESTION, REPORT), ("s3", "files")),
     ):
         row = partial(Row, Pair.BACKEND, route, when, size=SMALL)
