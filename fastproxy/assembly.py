@@ -30,7 +30,8 @@ from fastproxy.handlers.proxy_pass import PlainProxy, Target
 from fastproxy.handlers.python_handler import make_python
 from fastproxy.handlers.shield import Shield, ShieldSettings
 from fastproxy.handlers.static_files import make_static
-from fastproxy.handlers.upload_body import UploadKit
+from fastproxy.handlers.upload_body import make_upload
+from fastproxy.handlers.upload_kit import UploadKit
 from fastproxy.memory.arena import Arena
 from fastproxy.observe.upload_metrics import UploadMetrics
 from fastproxy.reactor import Reactor
@@ -201,7 +202,7 @@ class Handlers:
             raise ValueError(f"route {route.name or route.path}: uploads need [auth] secret_file")
         store_config = self._config.store.get(route.store)
         checks = getattr(store_config, "checksum", "none") != "none"
-        return UploadKit(
+        kit = UploadKit(
             route,
             self._targets[route.backend],
             stores.by_name.get(route.store),
@@ -212,7 +213,8 @@ class Handlers:
             self.uploads,
             self._targets[route.backend].pool.reactor.deadlines,
             may_stream=not route.retain and not checks,
-        ).serve
+        )
+        return make_upload(kit)
 
     def _make_asgi(self, route: AsgiRoute) -> Serve:
         application = AsgiApplication(route, self.tasks)

@@ -14,6 +14,7 @@ from fastproxy.errors import FastproxyError, MemoryShort
 from fastproxy.exchange import Exchange, Stage
 from fastproxy.handlers.proxy_pass import Forwarding, Target, client_request
 from fastproxy.memory.arena import Arena
+from fastproxy.memory.parties import Callbacks
 from fastproxy.memory.upload_buffer import UploadBuffer
 from fastproxy.message import ResponseHead
 from fastproxy.storage.contract import StoreNeeds
@@ -87,7 +88,7 @@ class Shield:
             self._forward(buffered_length=None)
             return
         self._buffer = self._arena.open(
-            _WHOLE, lambda number: _ENDLESS, exchange.pause_body, self._has_memory
+            _WHOLE, lambda number: _ENDLESS, Callbacks(exchange.pause_body, self._has_memory)
         )
         exchange.direct = self
         exchange.send_continue()
@@ -271,7 +272,7 @@ class BufferedAnswer:
         if self._buffer is None:
             self._exchange.flush()
             self._buffer = self._arena.open(
-                _WHOLE, lambda number: _ENDLESS, lambda: None, self._has_room
+                _WHOLE, lambda number: _ENDLESS, Callbacks(lambda: None, self._has_room)
             )
             self._task = asyncio.get_running_loop().create_task(self._drain(self._buffer))
         for at, piece in enumerate(pieces):

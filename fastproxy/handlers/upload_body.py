@@ -14,70 +14,30 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, TypeVar
 
-from fastproxy.claims import Signer
-from fastproxy.config.schema import UploadRoute
-from fastproxy.deadlines import Deadlines, Timed
-from fastproxy.errors import (
-    BadAuthorizeAnswer,
-    Bug,
-    FastproxyError,
-    ShuttingDown,
-)
+from fastproxy.deadlines import Timed
+from fastproxy.errors import BackendFault, Bug, FastproxyError, ShuttingDown
 from fastproxy.exchange import Exchange
-from fastproxy.handlers.coroutine import Tasks
 from fastproxy.handlers.forwarded import forwarded_lines
-from fastproxy.handlers.proxy_pass import Target
 from fastproxy.handlers.reporting_call import ReportingCall, settling
-from fastproxy.memory.arena import Arena
+from fastproxy.handlers.upload_kit import UploadKit
 from fastproxy.memory.upload_buffer import UploadBuffer
 from fastproxy.message import ResponseHead
-from fastproxy.observe.upload_metrics import UploadMetrics
 from fastproxy.storage.contract import Stored
-from fastproxy.storage.presigned import PresignedTarget
 from fastproxy.storage.tracked import TrackedStore
-from fastproxy.uploads.answer import Permission, presigned_target
-from fastproxy.uploads.digests import Digests
+from fastproxy.uploads.answer import Permission
+from fastproxy.uploads.digests import Digests, require_available
 from fastproxy.uploads.live import PIECES, piece_sizes
 from fastproxy.uploads.permission import Question, ask
 from fastproxy.uploads.plan import plan_parts
 from fastproxy.uploads.report import StoredUpload
-from fastproxy.uploads.transfer import LiveTransfer, Transfer
+from fastproxy.uploads.transfer import LiveTransfer, Transfer, late
 from fastproxy.upstream.client import Answer
+from fastproxy.upstream.connection import UpstreamConnection
 
 log = logging.getLogger("fastproxy.upload")
-
-
-@dataclass
-class UploadKit:
-    """What all uploads of one route share."""
-
-    route: UploadRoute
-    target: Target
-    store: TrackedStore | None  # None: the backend signs every URL
-    arena: Arena
-    signer: Signer
-    open_presigned: Callable[[PresignedTarget], TrackedStore]
-    metrics: UploadMetrics
-    tasks: Tasks
-    deadlines: Deadlines
-    may_stream: bool = False  # known lengths need not be held
-
-    def serve(self, exchange: Exchange) -> None:
-        """The handler."""
-        exchange.admit_body(self.route.max_size)
-        Upload(exchange, self).start()
-
-    def store_for(self, permission: Permission) -> TrackedStore:
-        """Where the backend wants it. Raises BadAuthorizeAnswer."""
-        if permission.presigned is not None:
-            return self.open_presigned(presigned_target(permission.presigned))
-        if self.store is None:
-            raise BadAuthorizeAnswer("no presigned URLs, and the route has no store of its own")
-        return self.store
 
 
 class Step(Enum):
@@ -90,24 +50,36 @@ class Step(Enum):
     OVER = "over"
 
 
+T = TypeVar("T", bound=Transfer)
 _TAKING: Final = (Step.RECEIVING, Step.STORING)
 
 
-class Upload(Timed):
-    """One upload: the Sink of its exchange; its buffer is the DirectSink."""
+def make_upload(kit: UploadKit) -> Callable[[Exchange], None]:
+    """The handler of a route."""
 
-    __slots__ = ("_buffer", "_exchange", "_fault", "_kit", "_permission", "_report", "_started",
-                 "_step", "_store", "_task", "_transfer")  # fmt: skip
-    _store: TrackedStore  # these from RECEIVING on
+    def serve(exchange: Exchange) -> None:
+        exchange.admit_body(kit.route.max_size)
+        Upload(exchange, kit).start()
+
+    return serve
+
+
+class Upload(Timed):
+    """One upload: Sink of its exchange, Signals of its buffer, which is the DirectSink."""
+
+    __slots__ = ("_buffer", "_connection", "_exchange", "_fault", "_key", "_kit", "_permission",
+                 "_report", "_started", "_step", "_store", "_task")  # fmt: skip
+    _key: str  # these from RECEIVING on
     _permission: Permission
-    _started: float
-    _transfer: Transfer
+    _store: TrackedStore
 
     def __init__(self, exchange: Exchange, kit: UploadKit) -> None:
         super().__init__()
         self._exchange = exchange
         self._kit = kit
         self._step = Step.AUTHORIZING
+        self._started = time.monotonic()  # with asking, then with receiving
+        self._connection: UpstreamConnection | None = None  # for a task that has not begun
         self._buffer: UploadBuffer | None = None
         self._report: ReportingCall | None = None
         self._fault: FastproxyError | None = None
@@ -117,8 +89,21 @@ class Upload(Timed):
     # -- the walk ------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Ask the backend, and go on from there."""
+        """Ask the backend, and go on from there.
+
+        Nothing is made before there is a connection to ask over: when many come at once, each that
+        waited in a task took 8.5 KiB, of which 4 did not come back.
+        """
+        self._kit.target.pool.acquire(self)
+
+    def connected(self, connection: UpstreamConnection) -> None:
+        """See Taker."""
+        self._connection = connection
         self._task = self._kit.tasks.start(self._guarded(self._admit))
+
+    def connect_failed(self, fault: BackendFault) -> None:
+        """See Taker."""
+        self._fail(fault)
 
     async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
         """Everything, with one exit for what goes wrong."""
@@ -147,12 +132,12 @@ class Upload(Timed):
             self._buffer.close()
 
     async def _admit(self) -> None:
-        kit, exchange = self._kit, self._exchange
-        question = self._question()
-        started = time.monotonic()
-        timeout_s = kit.target.header_timeout_s
-        answer = await ask(question, kit.route, kit.target.pool, kit.signer, timeout_s)
-        exchange.backend_s += time.monotonic() - started
+        kit, exchange, target = self._kit, self._exchange, self._kit.target
+        question, connection = self._question(), self._take_connection()
+        answer = await ask(
+            question, kit.route, target.pool, kit.signer, target.header_timeout_s, connection
+        )
+        exchange.backend_s += time.monotonic() - self._started
         if isinstance(answer, Answer):
             self._refuse(answer)
             return
@@ -160,21 +145,32 @@ class Upload(Timed):
         self._permission = answer
         kit.metrics.started.add()
         with self._counted():
-            await self._receive(answer, question)
-        if not self._waits_for_body():
-            await self._deliver()
+            transfer = await self._receive(question)
+        if transfer is not None or not self._waits_for_body():
+            await self._deliver(transfer)
 
-    async def _deliver(self) -> None:
+    def _take_connection(self) -> UpstreamConnection | None:
+        """Raises what the client failed of meanwhile."""
+        connection, self._connection = self._connection, None
+        if self._fault is not None:
+            if connection is not None:
+                connection.rest()
+                self._kit.target.pool.give_back(connection)
+            raise self._fault
+        return connection
+
+    async def _deliver(self, begun: Transfer | None = None) -> None:
         """Store what has come and what comes, then tell the backend."""
         if self._step is Step.OVER:  # the client left before this task began
             return
         self._step = Step.STORING
-        transfer, exchange, metrics = self._transfer, self._exchange, self._kit.metrics
+        transfer = begun or self._make_transfer(Transfer)
+        exchange, metrics = self._exchange, self._kit.metrics
         with self._counted():
             stored = await transfer.run(self._timeout_s - (time.monotonic() - self._started))
         exchange.upload_bytes, exchange.parts = stored.size, transfer.parts
         metrics.count_stored(stored.size, transfer.parts)
-        await self._tell(stored)
+        await self._tell(stored, transfer)
         self._over()
 
     @contextmanager
@@ -188,7 +184,6 @@ class Upload(Timed):
     def _question(self) -> Question:
         exchange = self._exchange
         head = exchange.head
-        content_type = (head.header(b"content-type") or b"").decode("latin-1")
         return Question(
             head.method,
             head.target,
@@ -197,8 +192,12 @@ class Upload(Timed):
             head.headers,
             forwarded_lines(exchange),
             head.content_length,
-            content_type,
+            self._content_type,
         )
+
+    @property
+    def _content_type(self) -> str:
+        return (self._exchange.head.header(b"content-type") or b"").decode("latin-1")
 
     def _refuse(self, answer: Answer) -> None:
         head = ResponseHead(answer.status, answer.reason, answer.headers)
@@ -210,45 +209,54 @@ class Upload(Timed):
 
     # -- receiving -----------------------------------------------------------------------------
 
-    async def _receive(self, permission: Permission, question: Question) -> None:
-        """Have a place for the body, and let the client send it."""
-        exchange = self._exchange
+    async def _receive(self, question: Question) -> Transfer | None:
+        """Have a place for the body, and let the client send it; a transfer if one begins now."""
+        exchange, permission = self._exchange, self._permission
         self._started = time.monotonic()
-        self._transfer = await self._begin(permission, question)
-        self._step = Step.RECEIVING
-        exchange.direct = self._transfer.buffer
+        self._key = permission.key or secrets.token_hex(16)
+        transfer = await self._begin(question)
+        self._step = Step.RECEIVING if transfer is None else Step.STORING
+        exchange.direct = self._opened
         exchange.send_continue()
         exchange.want_body()
         if not exchange.head.has_body:
             self.body_end()
+        return transfer
 
-    async def _begin(self, permission: Permission, question: Question) -> Transfer:
+    async def _begin(self, question: Question) -> Transfer | None:
         """Ours from here on: a multipart upload that the backend has begun."""
-        key = permission.key or secrets.token_hex(16)
-        begun = None
-        if permission.presigned is not None and permission.presigned.part_urls:
-            begun = await self._store.begin(key)
+        begun, presigned = None, self._permission.presigned
+        if presigned is not None and presigned.part_urls:
+            begun = await self._store.begin(self._key)
         try:
-            transfer = self._plan(key, permission, question)
+            transfer: Transfer | None = self._plan(question.length)
         except FastproxyError:
             if begun is not None:
                 await begun.abort()
             raise
-        transfer.begun = begun
+        if begun is not None:
+            transfer = transfer or self._make_transfer(Transfer)
+            transfer.begun = begun
         return transfer
 
     def _waits_for_body(self) -> bool:
-        """Whether nothing is to be done before more has come; then the buffer will call."""
-        if not self._transfer.may_wait or not self._transfer.buffer.call_when_ready(self._go_on):
+        """Whether nothing is to be done before more has come; then the buffer will tell."""
+        if not self._opened.tell_when_ready():
             return False
         deadlines = self._kit.deadlines
         self.deadline = deadlines.now + self._timeout_s
         deadlines.watch(self)
         return True
 
-    def _go_on(self) -> None:
+    def on_ready(self) -> None:
+        """See Signals."""
         if self._step is Step.RECEIVING:
             self._task = self._kit.tasks.start(self._guarded(self._deliver))
+
+    @property
+    def _opened(self) -> UploadBuffer:
+        assert self._buffer is not None  # noqa: S101 - it is there from RECEIVING on
+        return self._buffer
 
     @property
     def _timeout_s(self) -> float:
@@ -262,15 +270,17 @@ class Upload(Timed):
     def on_deadline(self, now: float) -> None:
         """See Timed."""
         if self._step is Step.RECEIVING:
-            self._give_up(self._transfer.late(self._timeout_s))
+            self._give_up(late(self._opened, self._timeout_s))
 
     def _give_up(self, fault: FastproxyError) -> None:
         """Of the body not even a part has come, so there is nothing to take back."""
         self._kit.metrics.count_failure(fault)
         self._fail(fault)
 
-    def _plan(self, key: str, permission: Permission, question: Question) -> Transfer:
-        kit, needs, length = self._kit, self._store.needs, question.length
+    def _plan(self, length: int | None) -> LiveTransfer | None:
+        """Open the buffer; a transfer if the body is to go through as it comes."""
+        kit, needs, permission = self._kit, self._store.needs, self._permission
+        require_available((*permission.hashes, *permission.expected))
         sizes = plan_parts(needs, length, permission.part_size or kit.route.part_size)
         largest = kit.arena.largest_part(needs)
         limits = [kit.route.max_size, needs.max_object, sizes.most]
@@ -279,59 +289,63 @@ class Upload(Timed):
         if length is None and needs.max_parts == 1:
             limits.append(largest)  # more would wait for ever for the rest of its only part
         self._exchange.admit_body(min(limits))
-        digests = Digests((*kit.route.hashes, *permission.hashes, *permission.expected))
         # What a store wants in one piece and we cannot hold goes through as it comes.
         is_held = min(length or 0, sizes(1)) <= largest
-        is_live = bool(length) and (kit.may_stream or not is_held)
-        if is_live:
+        if length and (kit.may_stream or not is_held):
             self._buffer = self._open_window(sizes(1))
-        else:
-            most = min(limits) if length is None else length
-            self._buffer = kit.arena.open(needs, sizes, self._pause, self._resume, most=most)
-            self._buffer.spare = sizes.spare
-        transfer = LiveTransfer if is_live else Transfer
-        made = transfer(
-            self._store,
-            key,
-            self._buffer,
-            digests,
-            question.content_type,
-            length,
-            kit.route.part_concurrency,
-            permission.expected,
-        )
-        if isinstance(made, LiveTransfer):
-            made.sizes = sizes
-        return made
+            live = self._make_transfer(LiveTransfer)
+            live.sizes = sizes
+            return live
+        most = min(limits) if length is None else length
+        buffer = self._buffer = kit.arena.open(needs, sizes, self, most=most)
+        buffer.spare = sizes.spare
+        return None
 
     def _open_window(self, part_size: int) -> UploadBuffer:
         def piece(number: int) -> int:
             return piece_sizes(part_size, window.total)
 
-        window = self._kit.arena.open(PIECES, piece, self._pause, self._resume)
+        window = self._kit.arena.open(PIECES, piece, self)
         return window
 
-    def _pause(self) -> None:
+    def _make_transfer(self, kind: type[T]) -> T:
+        route, permission = self._kit.route, self._permission
+        return kind(
+            self._store,
+            self._key,
+            self._opened,
+            Digests((*route.hashes, *permission.hashes, *permission.expected)),
+            self._content_type,
+            self._exchange.head.content_length,
+            route.part_concurrency,
+            permission.expected,
+        )
+
+    def on_pause(self) -> None:
+        """See Signals."""
         self._exchange.pause_body()
 
-    def _resume(self) -> None:
+    def on_resume(self) -> None:
+        """See Signals."""
         self._exchange.want_body()
 
     # -- reporting -----------------------------------------------------------------------------
 
-    async def _tell(self, stored: Stored) -> None:
+    async def _tell(self, stored: Stored, transfer: Transfer) -> None:
         """From here on the client may leave: the backend's answer alone decides."""
         self._step = Step.REPORTING
         question = self._question()
-        upload = self._stored_upload(stored, question)
+        upload = self._stored_upload(stored, transfer, question)
         call = self._report = ReportingCall(self._exchange, self._kit.target)
         is_temporary = self._kit.route.delete_after
         async with settling(call, self._store, stored, is_temporary=is_temporary):
             await call.send(upload, self._kit.signer, question)
         self._exchange.end()
 
-    def _stored_upload(self, stored: Stored, question: Question) -> StoredUpload:
-        permission, transfer = self._permission, self._transfer
+    def _stored_upload(
+        self, stored: Stored, transfer: Transfer, question: Question
+    ) -> StoredUpload:
+        permission = self._permission
         return StoredUpload(
             permission.id,
             "" if permission.presigned is not None else self._kit.route.store,
@@ -349,23 +363,27 @@ class Upload(Timed):
 
     def body_data(self, pieces: list[memoryview]) -> None:
         """See Sink. The connection asked `room()` first."""
-        if self._buffer is not None and self._step in _TAKING:
+        if self._step in _TAKING:
             for piece in pieces:
-                taken = self._buffer.feed(piece)
+                taken = self._opened.feed(piece)
                 assert taken == len(piece)  # noqa: S101 - room() said so
 
     def body_end(self) -> None:
         """See Sink."""
-        if self._buffer is not None and self._step in _TAKING:
-            self._buffer.finish()
+        if self._step in _TAKING:
+            self._opened.finish()
 
     def client_failed(self, fault: FastproxyError) -> None:
         """See Sink. Once the backend is being told, the client's leaving changes nothing."""
         if self._step is Step.RECEIVING:
             self._give_up(fault)
+        elif self._step is Step.AUTHORIZING and self._task is None:
+            self._kit.target.pool.cancel(self)
+            self._fail(fault)
         elif self._step in (Step.AUTHORIZING, Step.STORING) and self._task is not None:
             self._fault = fault
-            self._task.cancel()
+            if self._connection is None:  # else the task has not begun, and will see it
+                self._task.cancel()
         elif self._report is not None:
             self._report.client_writable()
 

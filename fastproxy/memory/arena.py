@@ -123,17 +123,14 @@ class Arena:
         self,
         needs: Needs,
         part_sizes: Callable[[int], int],
-        on_pause: Callable[[], None],
-        on_resume: Callable[[], None],
+        signals: Signals,
         *,
         most: int | None = None,
     ) -> UploadBuffer:
         """The buffer of a new upload; `part_sizes` gives a part's size from its number (from 1).
 
-        `on_pause` is called at once when a reading upload must stop, `on_resume` from the loop when
-        it may go on. `most`: bytes the body has or may have; with it `next_part` may raise
-        MemoryShort or TooSlow, without it the caller sees to it that nothing is held for ever.
-        Raises MemoryShort.
+        `most`: bytes the body has or may have; with it `next_part` may raise MemoryShort or
+        TooSlow, without it the caller sees to it that nothing is held for ever. Raises MemoryShort.
         """
         now = self._loop.time()
         account = Account(next(self._ages), now, grew_at=now, may_end=most is not None)
@@ -145,7 +142,6 @@ class Arena:
             raise MemoryShort(f"{self._policy.queued} uploads wait for memory")
         self._policy.open(account)
         chunker = Chunker(self._pool, part_sizes)
-        signals = Signals(on_pause, on_resume)
         buffer = UploadBuffer(
             self, account, chunker, needs=needs, spill=self._spill, signals=signals
         )

@@ -20,9 +20,25 @@ class Needs(Protocol):
     def equal_parts(self) -> bool: ...
 
 
+class Signals(Protocol):
+    """What the socket's side is told."""
+
+    def on_pause(self) -> None:
+        """Stop reading, at once."""
+
+    def on_resume(self) -> None:
+        """From the loop: reading may go on."""
+
+    def on_ready(self) -> None:
+        """`next_part` would not wait any more. Once, and only if `tell_when_ready` said so."""
+
+
 @dataclass(frozen=True, slots=True)
-class Signals:
-    """What the socket is told."""
+class Callbacks:
+    """Signals for who awaits its parts."""
 
     on_pause: Callable[[], None]
     on_resume: Callable[[], None]
+
+    def on_ready(self) -> None:
+        """Never asked for."""

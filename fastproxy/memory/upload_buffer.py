@@ -1,7 +1,6 @@
 """One upload's bytes between its socket and its store."""
 
 import asyncio
-from collections.abc import Callable
 from enum import Enum
 from typing import Final, Protocol
 
@@ -78,11 +77,11 @@ class UploadBuffer:
         "_keeper",
         "_latest",
         "_needs",
-        "_on_ready",
         "_parts",
         "_slab",
         "_spill",
         "_stage",
+        "_tells",
         "_waiting",
         "account",
         "signals",
@@ -115,7 +114,7 @@ class UploadBuffer:
         self._parts: dict[BufferedPart, None] = {}  # complete and not released
         self._waiting: list[BufferedPart] = []  # complete and not handed out
         self._arrival: asyncio.Future[None] | None = None
-        self._on_ready: Callable[[], None] | None = None
+        self._tells = False
         self._fault: FastproxyError | None = None
 
     # --- socket side
@@ -217,15 +216,10 @@ class UploadBuffer:
         """Complete parts that were not handed out yet."""
         return len(self._waiting)
 
-    def call_when_ready(self, callback: Callable[[], None]) -> bool:
-        """Call once, from within the socket's side, when `next_part` would not wait any more.
-
-        False, and it is not called, when that is so already.
-        """
-        if self._waiting or self._stage is not Stage.OPEN:
-            return False
-        self._on_ready = callback
-        return True
+    def tell_when_ready(self) -> bool:
+        """From within the socket's side, `on_ready`; False when that is so already."""
+        self._tells = not self._waiting and self._stage is Stage.OPEN
+        return self._tells
 
     async def next_part(self) -> BufferedPart | None:
         """The next complete part; None when all were handed out, or the buffer was closed.
@@ -277,9 +271,9 @@ class UploadBuffer:
             self._begun = None
 
     def _wake(self) -> None:
-        on_ready, self._on_ready = self._on_ready, None
-        if on_ready is not None:
-            on_ready()
+        if self._tells:
+            self._tells = False
+            self.signals.on_ready()
         if self._arrival is not None and not self._arrival.done():
             self._arrival.set_result(None)
         self._arrival = None

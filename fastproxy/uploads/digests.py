@@ -50,17 +50,21 @@ def new_digest(name: str) -> Digest:
     return hashlib.new(name, usedforsecurity=False)
 
 
+def require_available(names: Iterable[str]) -> None:
+    """Raises OwnFault when one of them cannot be had here, before anybody sends a body for it."""
+    for name in names:
+        if name.startswith("crc"):
+            new_digest(name)
+
+
 class Digests:
     """All digests of one body; made with its first bytes, for many bodies are long in coming."""
 
     __slots__ = ("_digests", "_names")
 
     def __init__(self, names: Iterable[str]) -> None:
-        """Raises OwnFault when one cannot be had."""
         self._names = tuple(dict.fromkeys(names))
         self._digests: dict[str, Digest] = {}
-        if any(name.startswith("crc") for name in self._names):
-            self._make()
 
     def _make(self) -> dict[str, Digest]:
         if not self._digests:

@@ -10,6 +10,7 @@ from fastproxy.errors import BadAuthorizeAnswer, StaleConnection
 from fastproxy.message import Headers
 from fastproxy.uploads.answer import CONTENT_TYPE, MAX_ANSWER_BYTES, Permission, read_permission
 from fastproxy.upstream.client import Answer, Call, perform
+from fastproxy.upstream.connection import UpstreamConnection
 from fastproxy.upstream.pool import Pool
 from fastproxy.wire.head import METHOD_OVERRIDES
 
@@ -54,16 +55,21 @@ def authorize_target(target: bytes, suffix: str) -> bytes:
 
 
 async def ask(
-    question: Question, route: UploadRoute, pool: Pool, signer: Signer, timeout_s: float
+    question: Question,
+    route: UploadRoute,
+    pool: Pool,
+    signer: Signer,
+    timeout_s: float,
+    over: UpstreamConnection | None = None,
 ) -> Permission | Answer:
-    """The permission, or the backend's refusal to be passed on unchanged.
+    """The permission, or the backend's refusal to be passed on unchanged; `over` is of the pool.
 
     Asking changes nothing at the backend, so a dead kept connection is no reason to give up; but
     the second question is signed anew, for the backend may have seen the first one's nonce.
     Raises BackendFault, and BadAuthorizeAnswer for a permission that must not be followed.
     """
     try:
-        answer = await perform(pool, _call(question, route, signer, timeout_s))
+        answer = await perform(pool, _call(question, route, signer, timeout_s), over=over)
     except StaleConnection:
         answer = await perform(pool, _call(question, route, signer, timeout_s), fresh=True)
     content_type = (answer.header(b"content-type") or b"").partition(b";")[0].strip().lower()

@@ -47,25 +47,10 @@ class Transfer:
                 return await self._run()
         except TimeoutError as error:
             let_go(error)
-            raise self.late(timeout_s) from None
+            raise late(self.buffer, timeout_s) from None
         except BaseException as error:
             let_go(error)
             raise
-
-    @property
-    def may_wait(self) -> bool:
-        """Whether nothing is to be done before the first part is there."""
-        return self.begun is None
-
-    def late(self, timeout_s: float) -> FastproxyError:
-        """The fault when it has taken that long: whom the upload was waiting for."""
-        detail = f"not stored within {timeout_s:g} s"
-        buffer, standing = self.buffer, self.buffer.account.standing
-        if standing in (Standing.QUEUED, Standing.LINED):
-            return MemoryShort(detail)
-        if buffer.is_finished or buffer.parts_waiting or standing is Standing.HELD:
-            return StoreTimeout(detail)
-        return TooSlow(detail)
 
     async def _run(self) -> Stored:
         if self.begun is not None:
@@ -130,6 +115,16 @@ class Transfer:
         self.parts += 1
 
 
+def late(buffer: UploadBuffer, timeout_s: float) -> FastproxyError:
+    """The fault when an upload took longer than that: whom it was waiting for."""
+    detail, standing = f"not stored within {timeout_s:g} s", buffer.account.standing
+    if standing in (Standing.QUEUED, Standing.LINED):
+        return MemoryShort(detail)
+    if buffer.is_finished or buffer.parts_waiting or standing is Standing.HELD:
+        return StoreTimeout(detail)
+    return TooSlow(detail)
+
+
 def let_go(error: BaseException) -> None:
     """Clear the frames of a failure: who keeps it would keep their views, and so the slabs."""
     seen: BaseException | None = error
@@ -156,11 +151,6 @@ class LiveTransfer(Transfer):
     """The same without holding parts: one after another, sent while they arrive."""
 
     sizes: PartSizes = lambda number: 1
-
-    @property
-    def may_wait(self) -> bool:
-        """What it sends it does not hold before."""
-        return False
 
     async def _run(self) -> Stored:
         length = self.length or 0

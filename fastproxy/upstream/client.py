@@ -88,15 +88,17 @@ class Call:
     may_repeat: bool = False
 
 
-async def perform(pool: Pool, call: Call, *, fresh: bool = False) -> Answer:
-    """Send `call` over a connection of `pool`; `fresh`: not a kept one.
+async def perform(
+    pool: Pool, call: Call, *, fresh: bool = False, over: UpstreamConnection | None = None
+) -> Answer:
+    """Send `call` over a connection of `pool`; `fresh`: not a kept one; `over`: this one of it.
 
     Raises BackendFault: ConnectFailed, ConnectTimeout, BackendBusy, BackendClosed, StaleConnection,
     BackendTimeout, BadResponse (also for an answer over `max_answer` bytes).
     """
     exchange = _Exchange(pool, call)
     try:
-        return await exchange.run(fresh=fresh)
+        return await exchange.run(fresh=fresh, over=over)
     except BackendClosed as fault:
         if not exchange.was_stale:
             raise
@@ -125,10 +127,13 @@ class _Exchange(Timed):
         self._unsent = 0
         self.was_stale = False
 
-    async def run(self, *, fresh: bool) -> Answer:
+    async def run(self, *, fresh: bool, over: UpstreamConnection | None = None) -> Answer:
         """The answer; whatever happens, nothing of this attempt goes on afterwards."""
         try:
-            self._pool.acquire(self, fresh=fresh)
+            if over is None:
+                self._pool.acquire(self, fresh=fresh)
+            else:
+                self.connected(over)
             await self._send(await self._acquired)
             return await self._answer
         finally:

@@ -9,11 +9,12 @@ import uvloop
 from fastproxy.claims import Signer
 from fastproxy.config.schema import LocalStore, Memory, Size, UploadRoute
 from fastproxy.deadlines import Deadlines
-from fastproxy.errors import ClientGone
+from fastproxy.errors import BackendFault, ClientGone
 from fastproxy.exchange import Stage
 from fastproxy.handlers.coroutine import Tasks
 from fastproxy.handlers.proxy_pass import Target
-from fastproxy.handlers.upload_body import Step, Upload, UploadKit
+from fastproxy.handlers.upload_body import Step, Upload
+from fastproxy.handlers.upload_kit import UploadKit
 from fastproxy.memory.arena import Arena
 from fastproxy.observe.metrics import Board
 from fastproxy.observe.upload_metrics import UploadMetrics
@@ -22,6 +23,7 @@ from fastproxy.storage.journal import Journal
 from fastproxy.storage.open import open_store
 from fastproxy.storage.undoing import Undoing
 from fastproxy.upstream.client import HttpClient
+from fastproxy.upstream.connection import UpstreamConnection
 from fastproxy.upstream.origin import parse_origin
 from fastproxy.upstream.pool import Pool, PoolLimits
 from fastproxy.wire.scratch import Scratch
@@ -43,7 +45,7 @@ class Taken:
         self.deadlines = reactor.deadlines
         self.client = MemoryClient()
         self.arena = Arena(Memory(budget=Size(16 * MIB)), reserve_bytes=1)
-        self.pool = Pool(parse_origin(backend.address), PoolLimits(), reactor)
+        self.pool = Pool(parse_origin(backend.address), PoolLimits(max_connections=1), reactor)
         self.tasks = Tasks()
         self.metrics = Board((), 1, "0").worker(0)
         http = HttpClient(reactor, PoolLimits())
@@ -87,6 +89,30 @@ class Taken:
         self.pool.close()
         await self.store.close()
         await self.arena.close()
+
+
+class Holder:
+    """Holds the only connection to the backend."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._connection: UpstreamConnection | None = None
+        pool.acquire(self)
+
+    @property
+    def has_it(self) -> bool:
+        return self._connection is not None
+
+    def connected(self, connection: UpstreamConnection) -> None:
+        self._connection = connection
+
+    def connect_failed(self, fault: BackendFault) -> None:
+        raise fault
+
+    def let_go(self) -> None:
+        assert self._connection is not None
+        self._connection.rest()
+        self._pool.give_back(self._connection)
 
 
 def run(home: Path, main: Callable[[Taken, Monolith], Awaitable[None]]) -> None:
@@ -176,5 +202,67 @@ def test_a_body_that_came_with_its_head_is_stored_by_the_first_task(tmp_path: Pa
         taken.upload.start()
         await until(lambda: taken.client.status == 201)
         await until(taken.is_gone)
+
+    run(tmp_path, main)
+
+
+def test_who_waits_for_a_connection_to_ask_over_has_no_task(tmp_path: Path) -> None:
+    async def main(taken: Taken, backend: Monolith) -> None:
+        holder = Holder(taken.pool)
+        await until(lambda: holder.has_it)
+        taken.upload.start()
+        assert len(taken.tasks) == 0
+        holder.let_go()
+        assert len(taken.tasks) == 1
+        await until(lambda: taken.client.reads_body)
+        taken.upload.body_end()
+        await until(lambda: taken.client.status == 201)
+        await until(taken.is_gone)
+
+    run(tmp_path, main)
+
+
+def test_a_client_that_leaves_before_its_question_leaves_the_connection(tmp_path: Path) -> None:
+    async def main(taken: Taken, backend: Monolith) -> None:
+        holder = Holder(taken.pool)
+        await until(lambda: holder.has_it)
+        taken.upload.start()
+        taken.upload.client_failed(ClientGone("reset"))
+        assert taken.exchange.stage is Stage.OVER
+        holder.let_go()
+        assert taken.pool.idle_count == 1
+        assert taken.is_gone()
+        assert backend.questions("/") == []
+
+    run(tmp_path, main)
+
+
+def test_a_client_that_leaves_as_its_question_begins_leaves_the_connection(tmp_path: Path) -> None:
+    """The task that would ask has been made, and did not begin yet."""
+
+    async def main(taken: Taken, backend: Monolith) -> None:
+        holder = Holder(taken.pool)
+        await until(lambda: holder.has_it)
+        holder.let_go()
+        taken.upload.start()
+        assert len(taken.tasks) == 1
+        taken.upload.client_failed(ClientGone("reset"))
+        await until(taken.is_gone)
+        assert taken.exchange.stage is Stage.OVER
+        assert taken.pool.idle_count == 1
+        assert backend.questions("/") == []
+
+    run(tmp_path, main)
+
+
+def test_who_waits_too_long_for_a_connection_hears_that_the_backend_is_busy(tmp_path: Path) -> None:
+    async def main(taken: Taken, backend: Monolith) -> None:
+        holder = Holder(taken.pool)
+        await until(lambda: holder.has_it)
+        taken.upload.start()
+        taken.deadlines.check(taken.deadlines.now + PoolLimits().queue_timeout_s + 1)
+        assert taken.client.status == 503
+        holder.let_go()
+        assert taken.is_gone()
 
     run(tmp_path, main)

@@ -17,6 +17,7 @@ from fastproxy.errors import BodyTooLarge, MemoryShort, OwnFault, TooSlow
 from fastproxy.memory.arena import Arena
 from fastproxy.memory.blocks import Extent
 from fastproxy.memory.buffered_part import BufferedPart
+from fastproxy.memory.parties import Callbacks
 from fastproxy.memory.spill_file import SpillFile
 from fastproxy.memory.upload_buffer import UploadBuffer
 from fastproxy.storage.contract import StoreNeeds
@@ -346,8 +347,7 @@ class World:
         return self.arena.open(
             needs,
             lambda number: needs.part_size,
-            upload.may_read.clear,
-            upload.may_read.set,
+            Callbacks(upload.may_read.clear, upload.may_read.set),
             most=upload.most,
         )
 

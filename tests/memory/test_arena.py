@@ -16,6 +16,7 @@ from fastproxy.errors import MemoryShort, OwnFault
 from fastproxy.memory.arena import Arena
 from fastproxy.memory.blocks import Extent
 from fastproxy.memory.buffered_part import BufferedPart
+from fastproxy.memory.parties import Callbacks
 from fastproxy.memory.spill_file import SpillFile
 from fastproxy.memory.upload_buffer import UploadBuffer
 from fastproxy.storage.contract import PartBody, StoreNeeds
@@ -36,7 +37,10 @@ class Socket:
 
     def open(self, arena: Arena, needs: StoreNeeds) -> UploadBuffer:
         return arena.open(
-            needs, lambda number: needs.part_size, self.pause, self.may_read.set, most=1 << 40
+            needs,
+            lambda number: needs.part_size,
+            Callbacks(self.pause, self.may_read.set),
+            most=1 << 40,
         )
 
     async def send(self, buffer: UploadBuffer, data: bytes) -> None:
@@ -369,7 +373,9 @@ def test_the_oldest_of_those_who_wait_goes_on_first() -> None:
         order: list[int] = []
         hog = Socket().open(arena, needs())
         waiting = [
-            arena.open(needs(), lambda number: 8 * SLAB, lambda: None, partial(order.append, n))
+            arena.open(
+                needs(), lambda number: 8 * SLAB, Callbacks(lambda: None, partial(order.append, n))
+            )
             for n in range(3)
         ]
         owner = Socket().open(arena, needs())
@@ -480,7 +486,10 @@ def test_an_only_part_may_have_what_the_disk_holds_and_one_slab_hears_that_it_en
         assert largest == 99 * SLAB
         socket = Socket()
         buffer = arena.open(
-            wants, lambda number: 1 << 40, socket.pause, socket.may_read.set, most=largest
+            wants,
+            lambda number: 1 << 40,
+            Callbacks(socket.pause, socket.may_read.set),
+            most=largest,
         )
         await socket.send(buffer, bytes(largest + 1))
         assert buffer.total == largest + 1

@@ -7,6 +7,7 @@ import uvloop
 
 from fastproxy.config.schema import Memory, Size
 from fastproxy.memory.arena import Arena
+from fastproxy.memory.parties import Callbacks
 from fastproxy.memory.upload_buffer import UploadBuffer
 from fastproxy.uploads.digests import Digests
 from fastproxy.uploads.live import PIECE_BYTES, PIECES, LivePart, piece_sizes
@@ -29,7 +30,7 @@ def open_live(arena: Arena, part_size: int) -> UploadBuffer:
     def piece(number: int) -> int:
         return piece_sizes(part_size, buffer.total)
 
-    buffer = arena.open(PIECES, piece, lambda: None, lambda: None)
+    buffer = arena.open(PIECES, piece, Callbacks(lambda: None, lambda: None))
     return buffer
 
 

@@ -1,0 +1,40 @@
+"""What all uploads of one route share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fastproxy.claims import Signer
+from fastproxy.config.schema import UploadRoute
+from fastproxy.deadlines import Deadlines
+from fastproxy.errors import BadAuthorizeAnswer
+from fastproxy.handlers.coroutine import Tasks
+from fastproxy.handlers.proxy_pass import Target
+from fastproxy.memory.arena import Arena
+from fastproxy.observe.upload_metrics import UploadMetrics
+from fastproxy.storage.presigned import PresignedTarget
+from fastproxy.storage.tracked import TrackedStore
+from fastproxy.uploads.answer import Permission, presigned_target
+
+
+@dataclass
+class UploadKit:
+    """See the module."""
+
+    route: UploadRoute
+    target: Target
+    store: TrackedStore | None  # None: the backend signs every URL
+    arena: Arena
+    signer: Signer
+    open_presigned: Callable[[PresignedTarget], TrackedStore]
+    metrics: UploadMetrics
+    tasks: Tasks
+    deadlines: Deadlines
+    may_stream: bool = False  # known lengths need not be held
+
+    def store_for(self, permission: Permission) -> TrackedStore:
+        """Where the backend wants it. Raises BadAuthorizeAnswer."""
+        if permission.presigned is not None:
+            return self.open_presigned(presigned_target(permission.presigned))
+        if self.store is None:
+            raise BadAuthorizeAnswer("no presigned URLs, and the route has no store of its own")
+        return self.store
