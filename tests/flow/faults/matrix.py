@@ -150,6 +150,11 @@ def store_rows() -> Iterator[Row]:
             for act in (Act.DELAY, Act.SLICE):
                 yield row(is_back, act, (Mark.HEAD, -2), Ends.STORED)
         yield row(size == SMALL, Act.STALL, (Mark.HEAD, -2), Ends.STORED)
+    for when in (b"partNumber=2&", b"?uploadId="):  # by the backend's own URLs
+        row = partial(Row, Pair.STORE, "signed", when, size=LARGE)
+        for act, at in product((Act.RESET, Act.CLOSE), MESSAGE):
+            yield row(False, act, at, Ends.STORED)
+            yield row(True, act, at, Ends.STORED)
     for act, at in product(ENDINGS, MESSAGE):  # what is not held is not sent again
         yield Row(Pair.STORE, "live", b"partNumber=2&", False, act, at, Ends.EITHER, LARGE)
 

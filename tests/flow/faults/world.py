@@ -6,15 +6,17 @@ import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+from tests.contract.stores import multipart_target
 from tests.flow.faults.matrix import PART, QUESTION, Ends, Pair, Row
 from tests.flow.upload_site import SECRET, Bucket, Client, Site, body_of, running, s3_store
 from tests.servers.seaweed import Seaweed
 from tests.support.fault_proxy import FaultProxy, fault_proxy
-from tests.support.monolith import Asked, Monolith, monolith
+from tests.support.monolith import Asked, Monolith, Said, Script, monolith, permit
 from tests.support.waiting import eventually
 
 SAMPLES = "fastproxy_loop_lag_seconds_count"  # grows each time that the gauges are set
@@ -170,6 +172,20 @@ def chunked(body: bytes) -> bytes:
 
 
 LAST = b"0\r\n\r\n"
+URLS = ("part_size", "part_urls", "complete_url", "abort_url", "get_url", "delete_url")
+
+
+def signing(signer: Any, bucket: str) -> Script:
+    """A backend that begins a multipart upload for what goes to /signed, and signs its URLs."""
+
+    def authorize(asked: Asked) -> Said:
+        if not asked.path.startswith("/signed/"):
+            return permit()
+        key = f"signed/{uuid.uuid4().hex}"
+        target = multipart_target(signer, bucket, key, parts=2)
+        return permit(key=key, presigned={name: getattr(target, name) for name in URLS})
+
+    return authorize
 
 
 @contextmanager
@@ -196,10 +212,18 @@ def world(home: Path, seaweed: Seaweed) -> Iterator[World]:
                     {"action": "upload", "path": "/s3/**", "store": "objects"},
                     {"action": "upload", "path": "/live/**", "store": "objects", "retain": False},
                     {"action": "upload", "path": "/files/**", "store": "files"},
+                    {
+                        "action": "upload",
+                        "path": "/signed/**",
+                        "store": "files",
+                        "allowed_hosts": [urlsplit(to_store.endpoint).netloc],
+                    },
                     {"action": "proxy", "path": "/plain/**"},
                     {"action": "proxy", "path": "/held/**", "buffer": "both"},
                 ],
             )
+            signer = replace(seaweed, endpoint=to_store.endpoint).client()
+            backend.authorize = signing(signer, bucket.name)
             with running(site), fault_proxy("127.0.0.1", site.port) as from_client:
                 ways = {
                     Pair.CLIENT: from_client,
