@@ -4,10 +4,11 @@ import asyncio
 import threading
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fastproxy.chunker import Chunker, PartMemory, PoolExhausted
+from tests.support.examples import examples
 
 from .test_iter_parts import expected_parts
 
@@ -33,7 +34,7 @@ async def first_part(memory, size):
         await parts.aclose()
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     st.lists(st.lists(st.binary(max_size=40), max_size=6), min_size=1, max_size=6),
     st.integers(1, 40),

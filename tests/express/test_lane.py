@@ -1,7 +1,7 @@
 """Whatever happens while a plain request is on its way, it ends as without the express lane."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fastproxy.config.schema import Limits
@@ -22,6 +22,7 @@ from tests.express.events import (
 )
 from tests.express.heads import requests, responses
 from tests.express.worlds import STRANGER, TRUSTED, Event, Setting, World, play
+from tests.support.examples import examples
 
 GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
 HEAD = GET.replace(b"GET", b"HEAD")
@@ -393,7 +394,7 @@ SETTINGS = st.builds(
 )
 
 
-@settings(max_examples=80)
+@examples(80)
 @given(SETTINGS, st.lists(EVENTS, min_size=1, max_size=10))
 def test_any_story_ends_as_without_the_lane(setting: Setting, events: list[Event]) -> None:
     play(setting, client_sends(GET), *events)

@@ -2,7 +2,7 @@
 
 import json
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fastproxy.config.schema import FixedRoute, ProxyRoute, UploadRoute
@@ -10,6 +10,7 @@ from fastproxy.errors import BadHead
 from fastproxy.routes import RouteTable
 from tests.express.events import backend_sends, client_sends
 from tests.express.worlds import TRUSTED, Setting, World, play
+from tests.support.examples import examples
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 ROUTES = (
@@ -59,7 +60,7 @@ def routed(method: bytes, path: bytes, host: bytes) -> str:
     return route.name if route else ""
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(st.lists(REQUESTS, min_size=1, max_size=12))
 def test_every_request_takes_the_route_it_would_take_without_the_lane(
     asked: list[tuple[bytes, bytes, bytes, bytes]],

@@ -3,10 +3,14 @@
 # UndefinedBehaviorSanitizer: builds a sanitized copy in a temporary directory and runs their tests
 # against it. The checkout is left alone; its other rooms are copied as they were built.
 #
-#     tests/isolated/asan.sh [python]
+#     tests/isolated/asan.sh [python [tests ...]]
+#
+# FASTPROXY_EXAMPLES=100 lets hypothesis try a hundred times as many examples, which takes hours.
 set -eu
 
 python=${1:-python}
+[ $# -gt 0 ] && shift
+[ $# -gt 0 ] || set -- tests/chunker tests/wire
 root=$(cd "$(dirname "$0")/../.." && pwd)
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
@@ -14,7 +18,7 @@ trap 'rm -rf "$copy"' EXIT
 cp "$root/setup.py" "$root/pyproject.toml" "$root/LICENSE" "$copy"
 tar -C "$root" --exclude=__pycache__ -cf - fastproxy | tar -C "$copy" -xf -
 mkdir "$copy/tests"
-for part in __init__.py conftest.py chunker express isolated wire; do
+for part in __init__.py conftest.py chunker conformance express fuzz isolated support wire; do
     cp -r "$root/tests/$part" "$copy/tests"
 done
 touch "$copy/README.md"
@@ -40,6 +44,6 @@ then
     exit 1
 fi
 
-sanitized pytest -q -p no:cacheprovider tests/chunker tests/wire \
+sanitized pytest -q -p no:cacheprovider "$@" \
     --ignore=tests/chunker/test_examples.py --ignore=tests/chunker/test_docs.py \
     --ignore=tests/chunker/test_imports.py --ignore=tests/chunker/test_isolated.py

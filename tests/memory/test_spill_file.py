@@ -5,11 +5,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fastproxy.memory.blocks import Extent
 from fastproxy.memory.spill_file import SpillFile
+from tests.support.examples import examples
 
 BLOCK = 4096
 
@@ -19,7 +20,7 @@ def split(data: bytes, cuts: list[int]) -> list[memoryview]:
     return [memoryview(data)[a:b] for a, b in pairwise(edges)]
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(st.binary(min_size=1, max_size=300), st.lists(st.integers(0)), st.lists(st.integers(0)))
 def test_what_is_written_in_any_pieces_is_read_back(
     data: bytes, cuts: list[int], holes: list[int]

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fastproxy.errors import StoreRefused, StoreUnavailable
@@ -17,6 +17,7 @@ from fastproxy.storage.contract import Leftover, Stage
 from fastproxy.storage.journal import Entry, Journal, Recovery, fold, recover
 from tests.storage.full_disk import fill
 from tests.support import child
+from tests.support.examples import examples
 
 LEFT = Leftover("k", Stage.INTENT, since=1000.0, write_id="w")
 
@@ -179,7 +180,7 @@ def test_a_directory_that_cannot_be_written_is_a_fault(tmp_path: Path) -> None:
 KEYS = st.text(min_size=1, max_size=8)
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(st.lists(st.tuples(KEYS, st.sampled_from(Stage), st.booleans()), max_size=8), st.data())
 def test_a_torn_file_gives_every_whole_line(
     writes: list[tuple[str, Stage, bool]], data: st.DataObject

@@ -9,10 +9,11 @@ import boto3
 import botocore.auth
 import pytest
 from botocore.config import Config
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fastproxy.storage.sigv4 import AccessKey, Presigner
+from tests.support.examples import examples
 
 NOW = datetime(2026, 11, 23, 23, 59, 59, tzinfo=UTC)
 LATER = datetime(2026, 11, 24, 0, 0, 0, tzinfo=UTC)
@@ -52,7 +53,7 @@ def same(ours: str, other: str) -> None:
     assert dict(parse_qsl(query, True)) == dict(parse_qsl(other_query, True))
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(TEXT, VALUE, VALUE, VALUE, st.sampled_from(["", "tok/en+=="]), st.sampled_from([NOW, LATER]))
 def test_a_put_is_signed_as_botocore_does(
     key: str, content_type: str, mark: str, secret: str, token: str, now: datetime
@@ -69,7 +70,7 @@ def test_a_put_is_signed_as_botocore_does(
         same(ours, theirs(access, now, "put_object", params))
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(TEXT, TEXT, st.integers(1, 10_000))
 def test_a_part_is_signed_as_botocore_does(key: str, upload_id: str, number: int) -> None:
     access = AccessKey("AKID", "secret")

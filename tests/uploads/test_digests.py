@@ -6,12 +6,13 @@ import zlib
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fastproxy.errors import DigestMismatch, OwnFault
 from fastproxy.protocol import HEX_LENGTH
 from fastproxy.uploads.digests import Digests, new_digest, require_available
+from tests.support.examples import examples
 
 NAMES = ("md5", "sha1", "sha256", "sha512")
 
@@ -45,7 +46,7 @@ def digest_of(pieces: list[Piece]) -> dict[str, str]:
 
 
 @given(st.lists(st.binary(max_size=300), max_size=5), st.integers(0, 200_000))
-@settings(max_examples=30, deadline=None)
+@examples(30)
 def test_any_parts_give_the_digests_of_the_whole(parts: list[bytes], large: int) -> None:
     parts = [*parts, bytes(large)]
     whole = b"".join(parts)

@@ -5,13 +5,14 @@ get the same bytes, and the same must be logged and counted.
 """
 
 import pytest
-from hypothesis import event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 from fastproxy.config.schema import Limits
 from tests.express.events import backend_half_closes, backend_sends, client_sends
 from tests.express.heads import requests, responses
 from tests.express.worlds import STRANGER, TRUSTED, Setting, play
+from tests.support.examples import examples
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\nok"
 GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -24,13 +25,13 @@ def took(request: bytes, answer: bytes = OK, peer: str = STRANGER, **more: objec
     return took_part
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(requests(), PEERS)
 def test_any_request_is_passed_on_as_without_the_lane(request: bytes, peer: str) -> None:
     event(f"taken: {took(request, peer=peer)}")
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(st.binary(max_size=64), PEERS)
 def test_any_bytes_are_judged_as_without_the_lane(raw: bytes, peer: str) -> None:
     took(b"GET /" + raw + b" HTTP/1.1\r\nHost: h\r\n\r\n", peer=peer)
@@ -38,7 +39,7 @@ def test_any_bytes_are_judged_as_without_the_lane(raw: bytes, peer: str) -> None
     took(b"GET / HTTP/1.1\r\nHost: h\r\n" + raw + b"\r\n\r\n", peer=peer)
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(responses(), st.sampled_from((GET, GET.replace(b"GET", b"HEAD"))), st.booleans())
 def test_any_answer_is_passed_on_as_without_the_lane(
     answer: bytes, request: bytes, ends: bool
@@ -47,7 +48,7 @@ def test_any_answer_is_passed_on_as_without_the_lane(
     play(Setting(), *events, *([backend_half_closes] if ends else []))
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(st.lists(requests(most=3), min_size=2, max_size=4), st.data())
 def test_a_connection_that_was_on_the_lane_serves_on(
     heads: list[bytes], data: st.DataObject
@@ -87,6 +88,7 @@ NOT_PLAIN = {
     "fold": b"GET / HTTP/1.1\r\nHost: h\r\nA: b\r\n c\r\n\r\n",
     "expect": b"PUT / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\na",
     "bare LF": b"GET / HTTP/1.1\r\nHost: h\r\nA: b\nC: d\r\n\r\n",
+    "more than the body": b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nab",
     "one more": GET + GET,
     "huge length": b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: %b\r\n\r\n" % (b"9" * 18),
 }
