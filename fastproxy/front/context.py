@@ -113,7 +113,8 @@ class FrontContext:
         if not self.trusted:
             return False
         ip = ipaddress.ip_address(address.partition("%")[0])
-        return any(ip in network for network in self.trusted)
+        mapped = getattr(ip, "ipv4_mapped", None)  # "::ffff:10.0.0.1" is 10.0.0.1
+        return any((mapped or ip) in network for network in self.trusted)
 
     def identify(self, exchange: Exchange, peer_ip: str, is_trusted: bool) -> None:
         """Say who asks, and give the request its id."""
@@ -130,12 +131,19 @@ class FrontContext:
             exchange.scheme = head.forwarded_proto.lower()
 
     def client_of(self, chain: bytes) -> str:
-        """The rightmost address of the chain that is not one of our own proxies."""
+        """The rightmost address of the chain that is not one of our own proxies, else the leftmost.
+
+        What stands left of it, or of what is no address, anybody may have invented.
+        """
+        found = ""
         for hop in reversed(chain.decode("latin-1").split(",")):
             address = hop.strip()
+            if not address:
+                continue
             try:
-                if address and not self.is_trusted(address):
-                    return str(ipaddress.ip_address(address))
+                found = str(ipaddress.ip_address(address))
             except ValueError:
-                return ""
-        return ""
+                break
+            if not self.is_trusted(address):
+                break
+        return found
