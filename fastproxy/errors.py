@@ -54,6 +54,13 @@ class BadHead(ClientFault):
     kind = "bad-head"
 
 
+class BadPreface(ClientFault):
+    """What came before the first request is no PROXY preface, where one is required."""
+
+    kind = "bad-preface"
+    status = None
+
+
 class AmbiguousFraming(ClientFault):
     """Content-Length and Transfer-Encoding leave room for doubt (RFC 9112 section 6.3)."""
 
