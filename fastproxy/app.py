@@ -13,6 +13,7 @@ from fastproxy.errors import FastproxyError
 from fastproxy.exchange import Exchange
 from fastproxy.express.lane import Lane
 from fastproxy.front.context import FrontContext
+from fastproxy.front.entrance import open_entrances, renew
 from fastproxy.front.server import FrontServer
 from fastproxy.gauges import Gauges
 from fastproxy.handlers.upload_body import Upload
@@ -50,8 +51,9 @@ class App:
         self._handlers = Handlers(config, self._targets, self._stores, self._arena, metrics)
         self._table = RouteTable(config.route)
         self._front_context = self._make_front_context()
-        self._front = FrontServer(self._front_context, _is_upload)
-        self._recovery: asyncio.Task[None] | None = None
+        self._entrances = open_entrances(config, self._front_context)
+        self._front = FrontServer(self._front_context, _is_upload, self._entrances)
+        self._chores: list[asyncio.Task[None]] = []
 
     def _make_front_context(self) -> FrontContext:
         limits = self._config.limits
@@ -83,7 +85,8 @@ class App:
             self._context.metrics, self._front_context, self._targets.values(), self._arena
         )
         self._context.metrics.samplers.append(gauges.sample)
-        self._recovery = self._reactor.loop.create_task(self._recover())
+        create_task = self._reactor.loop.create_task
+        self._chores = [create_task(self._recover()), create_task(renew(self._entrances))]
         await self._front.start(self._context.listeners, self._config.server.backlog)
 
     async def warm_up(self) -> None:
@@ -133,8 +136,8 @@ class App:
     async def stop(self, undo_s: float = 0.0) -> None:
         """End at once; remote parts of cut uploads are aborted, and `undo_s` is there for that."""
         self._front.cut()
-        if self._recovery is not None:
-            self._recovery.cancel()
+        for chore in self._chores:
+            chore.cancel()
         handlers = self._handlers
         await asyncio.gather(
             handlers.tasks.stop(_HANDLER_GRACE_S), handlers.uploads.stop(_HANDLER_GRACE_S)

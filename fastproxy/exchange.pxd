@@ -10,7 +10,7 @@ cdef class Exchange:
     cdef public str path, route_name, peer_ip, remote_ip, request_id
     cdef public int route_index, status, parts, retries
     cdef public bint is_peer_trusted, is_draining, was_upgraded
-    cdef public bytes scheme
+    cdef public bytes scheme, client_subject
     cdef public double started_at, backend_s
     cdef public long long body_bytes, sent_bytes, upload_bytes
 

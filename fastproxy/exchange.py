@@ -67,6 +67,7 @@ class Exchange:
         "asker",
         "backend_s",
         "body_bytes",
+        "client_subject",
         "direct",
         "fault",
         "head",
@@ -114,6 +115,7 @@ class Exchange:
         self.asker: Asker | None = None  # who has one less open when this is over
         self.request_id = ""
         self.scheme = b"http"
+        self.client_subject = b""  # of the certificate that the client holds
         self.is_draining = False
         self.was_upgraded = False
         self.started_at = time.monotonic()

@@ -30,7 +30,8 @@ ALLOWED = {
     "shortcut": set(),
     "_chunker": set(),
     "chunker": {"_chunker"},
-    "config": {"errors", "protocol"},
+    "tls": set(),
+    "config": {"errors", "protocol", "tls"},
     "routes": {"config", "errors"},
     # Bytes and numbers.
     "wire": {"errors", "message"},
@@ -54,7 +55,7 @@ ALLOWED = {
     # The near side.
     "front": {
         *("config", "crowd", "deadlines", "errors", "exchange", "message", "observe", "reactor"),
-        *("shortcut", "sides", "wire"),
+        *("shortcut", "sides", "tls", "wire"),
     },
     # Past all of it, for plain requests.
     "express": {

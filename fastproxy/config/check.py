@@ -7,7 +7,7 @@ from typing import Final
 from fastproxy.config.load import Source, read
 from fastproxy.config.overrides import Override
 from fastproxy.config.problems import ConfigProblems, Problem, Severity
-from fastproxy.config.rules import ranges, routes, server, services
+from fastproxy.config.rules import listeners, ranges, routes, server, services
 from fastproxy.config.schema import Config
 
 Rule = Callable[[Config, Source], Iterator[Problem]]
@@ -16,6 +16,7 @@ RULES: Final[tuple[Rule, ...]] = (
     ranges.check_ranges,
     server.check_listeners,
     server.check_trusted_proxies,
+    listeners.check_listener_tables,
     server.check_directories,
     server.check_limits,
     server.check_slab,
@@ -31,6 +32,7 @@ RULES: Final[tuple[Rule, ...]] = (
 
 # Rules that weigh values against each other, and the tables they take them from.
 _COMPARING: Final[dict[Rule, frozenset[str]]] = {
+    listeners.check_listener_tables: frozenset(("server",)),
     server.check_limits: frozenset(("limits",)),
     server.check_marks: frozenset(("memory",)),
     server.check_memory: frozenset(("memory", "store", "route")),

@@ -1,7 +1,7 @@
 """Values given outside of the file: FASTPROXY_SECTION__KEY variables and command-line flags.
 
 A backend or store that the file names is found again whatever its case and with `_` for `-`;
-another name makes a new one, in lower case. Routes live in the file only.
+another name makes a new one, in lower case. Listeners and routes live in the file only.
 """
 
 import re
@@ -23,6 +23,7 @@ _SERVICE_LINK = re.compile(
     r"FASTPROXY(?:_[A-Z0-9]+)*?_(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?"
     r"|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)"
 )
+_FILE_ONLY: Final = ("listener", "route")
 _NAMED: Final[dict[str, Any]] = {"backend": Backend, "store": AnyStore}
 
 
@@ -71,9 +72,11 @@ def _key_of(name: str, raw: Mapping[str, Any]) -> KeyPath | Problem:
     """FASTPROXY_BACKEND__DEFAULT__ADDRESS as ("backend", "default", "address")."""
     words = name.removeprefix(PREFIX).lower().split("__")
     section, rest = words[0], words[1:]
-    tables = [field.name for field in msgspec.structs.fields(Config) if field.name != "route"]
-    if section == "route":
-        return Problem((), "routes are set in the file only", origin=name)
+    tables = [
+        field.name for field in msgspec.structs.fields(Config) if field.name not in _FILE_ONLY
+    ]
+    if section in _FILE_ONLY:
+        return Problem((), f"{section}s are set in the file only", origin=name)
     if section not in tables:
         return _unknown(name, section, tables)
     if section in _NAMED:

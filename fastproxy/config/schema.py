@@ -41,6 +41,22 @@ class Server(Strict, frozen=True, kw_only=True):
     trusted_proxies: tuple[str, ...] = ()  # CIDRs whose X-Forwarded-* and X-Request-Id are believed
 
 
+class Certificate(Strict, frozen=True, kw_only=True):
+    """One certificate and its key, as PEM files. Which is shown, the name that clients ask says."""
+
+    cert_file: str  # the certificate, then those that lead to its authority
+    key_file: str = ""  # empty: in cert_file
+
+
+class Listener(Strict, frozen=True, kw_only=True):
+    """What an address of `server.listen` asks of its clients before the first request."""
+
+    address: str
+    proxy_protocol_from: tuple[str, ...] = ()  # CIDRs of balancers, which must send the preface
+    client_ca_file: str = ""  # clients must show a certificate of these authorities
+    certificate: tuple[Certificate, ...] = ()  # TLS, if there are any; the first is the default
+
+
 class Limits(Strict, frozen=True, kw_only=True):
     """What one client may ask of us."""
 
@@ -48,6 +64,7 @@ class Limits(Strict, frozen=True, kw_only=True):
     header_count: int = 100  # Apache's and HAProxy's number
     target_bytes: Size = Size(8 * KiB)
     body: Size = Size(1 * GiB)  # proxied bodies; uploads have their own limit
+    handshake_timeout: Duration = Duration(10)  # PROXY preface and TLS handshake together
     header_timeout: Duration = Duration(30)
     idle_timeout: Duration = Duration(75)  # nginx's keepalive_timeout
     body_timeout: Duration = Duration(60)  # between two reads of a body
@@ -212,6 +229,7 @@ class Config(Strict, frozen=True, kw_only=True):
     """The whole file."""
 
     server: Server = Server()
+    listener: tuple[Listener, ...] = ()
     limits: Limits = Limits()
     memory: Memory = Memory()
     log: Log = Log()

@@ -11,6 +11,8 @@ MASTER: Final = 32 * MiB
 # Interpreter, libraries, routes and their cache; 50 MiB where there is S3. 32 MiB of read buffers.
 WORKER: Final = 96 * MiB
 CONNECTION: Final = 8 * KiB  # an idle client: transport, protocol, parser, counters
+SECURE: Final = 64 * KiB  # what TLS adds, once bodies have passed
+CIPHERTEXT: Final = 64 * KiB  # read, of a client that is paused
 RELAY: Final = 128 * KiB  # one 64 KiB write buffer each way while a body is relayed
 WINDOW_SHARE: Final = 32  # of the budget at most one such share is set aside for windows
 S3_MIN_PART: Final = 5 * MiB  # Amazon S3 user guide, "multipart upload limits"
@@ -56,13 +58,15 @@ class WorstCase:
 
 def worst_case(config: Config) -> WorstCase:
     """Computed from the limits alone; bodies handed to Python handlers come on top."""
+    is_secure = any(listener.certificate for listener in config.listener)
+    idle = CONNECTION + (SECURE if is_secure else 0)
     return WorstCase(
         workers=workers(config),
         master=MASTER,
         base=WORKER,
         connections=config.limits.connections,
-        idle_connection=CONNECTION,
-        busy_connection=CONNECTION + config.limits.header_bytes + RELAY,
+        idle_connection=idle,
+        busy_connection=idle + config.limits.header_bytes + RELAY + is_secure * CIPHERTEXT,
         budget=config.memory.budget,
     )
 

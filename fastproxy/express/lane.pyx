@@ -61,6 +61,8 @@ cdef class Lane(Shortcut):
         cdef LaneTrip trip
         if self.context.is_draining or client._link.is_blocked or client._link.has_eof:
             return False
+        if client._guest is not None and client._guest.subject:
+            return False
         if not scan_request(data, nbytes, &self._head) or not self._may_take(nbytes):
             return False
         way = self._ways.find(data, &self._head)
@@ -165,7 +167,7 @@ cdef class Lane(Shortcut):
         if is_trusted and head.forwarded_proto.size:
             at = put(at, data + head.forwarded_proto.at, head.forwarded_proto.size)
         else:
-            at = put(at, b"http", 4)
+            at = put_bytes(at, _scheme(trip.client))
         at = put(at, b"\r\nX-Forwarded-Host: ", 20)
         if is_trusted and head.forwarded_host.size:
             host = &head.forwarded_host
@@ -346,7 +348,7 @@ cdef class LaneTrip(Trip):
         head = context.parser.parse(self.head)
         exchange = Exchange(head, client, context.reporter, self.way.max_body)
         exchange.is_draining = context.is_draining
-        context.identify(exchange, client._remote_ip, client._is_trusted)
+        context.identify(exchange, client._remote_ip, client._is_trusted, client._guest)
         exchange.request_id = self.request_id[:self.request_id_size].decode("ascii")
         exchange.started_at = self.started_at
         exchange.asker = self.asker
@@ -372,6 +374,10 @@ cdef class LaneTrip(Trip):
 cdef const unsigned char* _memory(object view) noexcept:
     """Where a memoryview lies; it stays while the view is held."""
     return <const unsigned char*>PyMemoryView_GET_BUFFER(view).buf
+
+
+cdef bytes _scheme(ClientConnection client):
+    return b"http" if client._guest is None else client._guest.scheme
 
 
 cdef double _now() noexcept:

@@ -20,6 +20,7 @@ from fastproxy.deadlines import NEVER
 from fastproxy.errors import BadBody, ClientGone, FastproxyError, TooManyConnections
 from fastproxy.exchange import Exchange
 from fastproxy.front.context import FrontContext
+from fastproxy.front.guest import Guest
 from fastproxy.front.heads import skip_blank_lines, split_head
 from fastproxy.front.life import BODY, HEAD, LINGER, TUNNEL, WAIT, ConnectionLife
 from fastproxy.front.link import Link
@@ -56,8 +57,8 @@ class ClientConnection(ConnectionLife):
 
     __slots__ = ("_decoder", "_fill", "_is_stepping", "_is_trusted", "_remote_ip")
 
-    def __init__(self, context: FrontContext) -> None:
-        super().__init__(context)
+    def __init__(self, context: FrontContext, guest: Guest | None = None) -> None:
+        super().__init__(context, guest)
         self._decoder: BodyDecoder | None = None
         self._fill = _SCRATCH
         self._is_stepping = False
@@ -80,7 +81,7 @@ class ClientConnection(ConnectionLife):
         """See asyncio."""
         context = self._context
         self._link = Link(cast("asyncio.Transport", transport), context.scratch)
-        self._remote_ip = self._link.peer_ip
+        self._remote_ip = self._link.peer_ip if self._guest is None else self._guest.ip
         self._is_trusted = context.is_trusted(self._remote_ip)
         if not context.add(self):
             self._refuse(TooManyConnections(f"{context.limits.connections} allowed"))
@@ -113,12 +114,11 @@ class ClientConnection(ConnectionLife):
             return
         if self._phase is HEAD and not self._pending and self._context.shortcut.take(self, nbytes):
             return
-        if self._phase is BODY:
-            trip = self._trip
-            if trip is not None:
-                if trip.body_came(nbytes):
-                    return
-                trip.leave()
+        if self._phase is BODY and self._trip is not None:
+            trip = self._trip  # held, as in _leave_trip
+            if trip.body_came(nbytes):
+                return
+            trip.leave()
         data = self._context.scratch.view[:nbytes]
         if self._phase is LINGER:
             self._on_lingering(nbytes)
@@ -229,7 +229,7 @@ class ClientConnection(ConnectionLife):
         exchange = Exchange(head, self, context.reporter, context.max_body)
         exchange.is_draining = context.is_draining
         self._exchange = exchange
-        context.identify(exchange, self._remote_ip, self._is_trusted)
+        context.identify(exchange, self._remote_ip, self._is_trusted, self._guest)
         self.deadline = NEVER
         self._pace.begin()
         if head.has_body:
@@ -251,7 +251,7 @@ class ClientConnection(ConnectionLife):
         head.keep_alive = False
         exchange = Exchange(head, self, self._context.reporter, 0)
         self._exchange = exchange
-        self._context.identify(exchange, self._remote_ip, False)
+        self._context.identify(exchange, self._remote_ip, False, self._guest)
         self._pending = b""
         self._phase = BODY  # whatever else it sends is not a request of ours: linger
         exchange.fail(fault)

@@ -20,4 +20,4 @@ cdef class FrontContext:
     cdef public object on_client
     cdef readonly RequestIds ids
 
-    cpdef identify(self, Exchange exchange, str peer_ip, bint is_trusted)
+    cpdef identify(self, Exchange exchange, str peer_ip, bint is_trusted, guest)

@@ -8,6 +8,7 @@ from fastproxy.config.schema import Limits
 from fastproxy.crowd import Seat, alone
 from fastproxy.exchange import Exchange, Reporter
 from fastproxy.front.clients import Gate, clients_of
+from fastproxy.front.guest import Guest
 from fastproxy.observe.request_id import RequestIds, accept_request_id
 from fastproxy.reactor import Reactor
 from fastproxy.shortcut import Shortcut
@@ -116,8 +117,13 @@ class FrontContext:
         mapped = getattr(ip, "ipv4_mapped", None)  # "::ffff:10.0.0.1" is 10.0.0.1
         return any((mapped or ip) in network for network in self.trusted)
 
-    def identify(self, exchange: Exchange, peer_ip: str, is_trusted: bool) -> None:
+    def identify(
+        self, exchange: Exchange, peer_ip: str, is_trusted: bool, guest: Guest | None
+    ) -> None:
         """Say who asks, and give the request its id."""
+        if guest is not None:
+            exchange.scheme = guest.scheme
+            exchange.client_subject = guest.subject
         exchange.peer_ip = peer_ip
         exchange.is_peer_trusted = is_trusted
         if not is_trusted:

@@ -15,6 +15,7 @@ import select
 import socket
 from collections.abc import Callable, Sequence
 from enum import Enum
+from functools import partial
 from typing import Final
 
 from fastproxy.crowd import Seat
@@ -41,7 +42,8 @@ _SHUT, _OPEN, _AJAR, _WAITING, _OPENING = _State
 class Doors:
     """See the module. Needs a running event loop."""
 
-    def __init__(self, make_protocol: Callable[[], asyncio.BaseProtocol], seat: Seat) -> None:
+    def __init__(self, make_protocol: Callable[[int], asyncio.BaseProtocol], seat: Seat) -> None:
+        """`make_protocol` is told which listener the client has come to, counted from 0."""
         self._loop = asyncio.get_running_loop()
         self._make_protocol = make_protocol
         self._seat = seat
@@ -89,10 +91,11 @@ class Doors:
         return self._seat.is_ahead(self._loop.time())
 
     async def _serve(self) -> None:
-        for listener in self._listeners:
+        for index, listener in enumerate(self._listeners):
+            make = partial(self._make_protocol, index)
             # The loop closes what it is given.
             server = await self._loop.create_server(
-                self._make_protocol, sock=listener.dup(), backlog=self._backlog
+                make, sock=listener.dup(), backlog=self._backlog
             )
             self._servers.append(server)
         self._state = _OPEN

@@ -14,7 +14,7 @@ cdef class ConnectionLife(Timed):
     cdef readonly Link _link
     cdef Pace _pace
     cdef bytes _pending
-    cdef object _phase
+    cdef object _guest, _phase
     cdef tuple _progress
     cdef bint _wants_body
     cdef object __weakref__

@@ -8,6 +8,7 @@ from fastproxy.errors import ClientGone, FastproxyError, ShuttingDown, TooManyOf
 from fastproxy.exchange import Exchange
 from fastproxy.front.clients import Client
 from fastproxy.front.context import FrontContext
+from fastproxy.front.guest import Guest
 from fastproxy.front.link import Link
 from fastproxy.front.pace import Pace
 from fastproxy.front.probe import PeerState
@@ -38,6 +39,7 @@ class ConnectionLife(Timed):
         "_client",
         "_context",
         "_exchange",
+        "_guest",
         "_link",
         "_pace",
         "_pending",
@@ -48,8 +50,10 @@ class ConnectionLife(Timed):
     )
     _link: Link  # from connection_made on, before which nothing else is called
 
-    def __init__(self, context: FrontContext) -> None:
+    def __init__(self, context: FrontContext, guest: Guest | None) -> None:
+        """`guest`: None for a listener that asks nothing of its clients."""
         super().__init__()
+        self._guest = guest
         self._context = context
         self._client: Client | None = None  # who it is; None when nothing is limited
         self._exchange: Exchange | None = None

@@ -36,7 +36,9 @@ class Link:
         transport.set_write_buffer_limits(high=0)
         self._transport: asyncio.Transport | None = transport
         self._scratch = scratch
-        self._fd = transport.get_extra_info("socket").fileno()  # for the express lane
+        is_plain = transport.get_extra_info("sslcontext") is None
+        # For the express lane, whose bytes must never pass by TLS.
+        self._fd = transport.get_extra_info("socket").fileno() if is_plain else -1
         self.is_reading = True
         self.is_blocked = False
         self.has_eof = False

@@ -12,6 +12,7 @@ from fastproxy.exchange import Exchange
 from fastproxy.front.connection import ClientConnection
 from fastproxy.front.context import FrontContext
 from fastproxy.front.doors import Doors
+from fastproxy.front.entrance import Arrival, Entrance
 
 _POLL_S = 0.05
 
@@ -25,15 +26,29 @@ class _ClientProtocol(ClientConnection, asyncio.BufferedProtocol):
 class FrontServer:
     """Accepts on inherited listeners."""
 
-    def __init__(self, context: FrontContext, is_upload: Callable[[Exchange], bool]) -> None:
+    def __init__(
+        self,
+        context: FrontContext,
+        is_upload: Callable[[Exchange], bool],
+        entrances: Sequence[Entrance | None] = (),
+    ) -> None:
+        """`entrances`: of the listeners, in their order; None: there is nothing to pass."""
         self._context = context
         self._is_upload = is_upload
-        self._doors = Doors(lambda: _ClientProtocol(context), context.seat)
+        self._entrances = entrances
+        self._doors = Doors(self._make_protocol, context.seat)
         context.on_client = self._doors.step_back
 
     async def start(self, listeners: Sequence[socket.socket], backlog: int = 4096) -> None:
         """Begin to accept; `backlog` must be that of the bind."""
         await self._doors.open(listeners, backlog)
+
+    def _make_protocol(self, index: int) -> asyncio.BaseProtocol:
+        context = self._context
+        entrance = self._entrances[index] if self._entrances else None
+        if entrance is None:
+            return _ClientProtocol(context)
+        return Arrival(entrance, lambda guest: _ClientProtocol(context, guest))
 
     def stop_accepting(self) -> None:
         """Leave new connections to the other workers."""

@@ -5,7 +5,7 @@ from fastproxy.wire.serialize import add_fields
 
 
 def forwarded_lines(exchange: Exchange) -> bytes:
-    """X-Forwarded-For, -Proto, -Host and X-Request-Id as field lines.
+    """X-Forwarded-For, -Proto, -Host, X-Request-Id and Fastproxy-Client-Subject as field lines.
 
     A chain is continued only when a trusted proxy began it; from anyone else it is a claim.
     """
@@ -45,3 +45,5 @@ def _add_forwarded(parts: list[bytes], exchange: Exchange) -> None:
     parts.append(b"\r\nX-Request-Id: ")
     parts.append(exchange.request_id.encode("ascii"))
     parts.append(b"\r\n")
+    if exchange.client_subject:
+        parts.append(b"Fastproxy-Client-Subject: %b\r\n" % exchange.client_subject)

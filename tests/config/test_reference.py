@@ -21,6 +21,8 @@ EXAMPLE = (DOCS / "examples" / "complete.toml").read_text("utf-8")
 
 SECTIONS = {
     "`[server]`": schema.Server,
+    "`[[listener]]`": schema.Listener,
+    "`[[listener.certificate]]`": schema.Certificate,
     "`[limits]`": schema.Limits,
     "`[memory]`": schema.Memory,
     "`[log]`": schema.Log,

@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+import trustme
 
 from fastproxy.demo.configuration import Home
 from fastproxy.demo.run import choose_port
@@ -153,8 +154,10 @@ REST = {
     "[[route]]": '[[route]]\naction = "upload"\npath = "/uploads/*"\n',
 }
 STATE = '[server]\nstate_dir = "/state"\n'
+IDENTITY = trustme.CA().issue_cert("localhost").private_key_and_cert_chain_pem
 FOLDERS = {"state_dir", "spill_dir", "root", "path"}
-FILES = {"secret_file", "access_key_file", "secret_key_file", "ca_file"}
+FILES = {"secret_file", "access_key_file", "secret_key_file"}
+TLS_FILES = {"cert_file", "key_file", "ca_file", "client_ca_file"}
 
 
 def completed(text: str, folder: Path) -> str:
@@ -181,6 +184,10 @@ def make(key: str, value: str, folder: Path) -> Path | str:
     place = folder / value.lstrip("/")
     if key in FOLDERS:
         place.mkdir(parents=True, exist_ok=True)
+    elif key in TLS_FILES:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.touch(mode=0o600)
+        IDENTITY.write_to_path(str(place))  # certificate and key in one, and its own authority
     elif key in FILES:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(b"k" * 32)

@@ -362,7 +362,15 @@ def to_toml(tables: Mapping[str, Any]) -> str:
 
 
 def _values(table: Mapping[str, Any]) -> Iterator[str]:
-    return (f"{name} = {json.dumps(value)}" for name, value in table.items())
+    return (f"{name} = {_written(value)}" for name, value in table.items())
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(_values(value)) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_written, value)) + "]"
+    return json.dumps(value)
 
 
 def _directory(path: Path) -> str:

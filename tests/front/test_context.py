@@ -87,6 +87,6 @@ def test_a_strangers_chain_says_nothing() -> None:
     )
     for peer, expected in (("203.0.113.7", "203.0.113.7"), ("10.0.0.1", "6.6.6.6")):
         exchange = Exchange(context.parser.parse(raw), None, Reports(), 0)  # type: ignore[arg-type]
-        context.identify(exchange, peer, context.is_trusted(peer))
+        context.identify(exchange, peer, context.is_trusted(peer), None)
         assert exchange.remote_ip == expected
         assert exchange.scheme == (b"https" if expected == "6.6.6.6" else b"http")

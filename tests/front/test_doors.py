@@ -26,7 +26,7 @@ class Worker:
     def __init__(self, seat: Seat) -> None:
         self.seat = seat
         self.clients: list[asyncio.BaseTransport] = []
-        self.doors = Doors(lambda: Client(self), seat)
+        self.doors = Doors(lambda _: Client(self), seat)
 
     async def open(self, listeners: Sequence[socket.socket]) -> None:
         await self.doors.open([listener.dup() for listener in listeners], 4096)

@@ -49,8 +49,10 @@ class Proxy:
     def configure(self, text: str) -> None:
         """Write the configuration: `text` and what this harness must set.
 
-        `text` may have a [server] table; keys that the harness sets come before it.
+        `text` may have a [server] table; keys that the harness sets come before it. What it calls
+        PORT is the port.
         """
+        text = text.replace("PORT", str(self.port))
         server = (
             "[server]\n"
             f'listen = ["127.0.0.1:{self.port}", "unix:{self.unix_path}"]\n'

@@ -1,14 +1,92 @@
-"""TLS in front of any server of a test: terminates and passes the bytes on."""
+"""TLS for tests: certificates, a client, and a terminator in front of any server."""
 
 import asyncio
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import trustme
+
+from tests.support.client import Client
+
+
+class Authority:
+    """Issues certificates into files of a folder; `file` is what trusts them."""
+
+    def __init__(self, home: Path, name: str = "ca") -> None:
+        self.home = home
+        self.file = home / f"{name}.pem"
+        self._ca = trustme.CA()
+        self._ca.cert_pem.write_to_path(str(self.file))
+
+    def issue(
+        self, *names: str, file: str = "", expired: bool = False, common_name: str | None = None
+    ) -> Path:
+        """Certificate and key for `names`, in one file called `file` or as the first name."""
+        until = datetime.now(UTC) - timedelta(days=1) if expired else None
+        issued = self._ca.issue_cert(*names, not_after=until, common_name=common_name)
+        path = self.home / f"{file or names[0].replace('*', 'any')}.pem"
+        path.touch(mode=0o600)
+        issued.private_key_and_cert_chain_pem.write_to_path(str(path))
+        return path
+
+    def client_context(self, certificate: Path | None = None) -> ssl.SSLContext:
+        """A client that trusts only this authority; `certificate`: what it shows itself."""
+        context = ssl.create_default_context(cafile=str(self.file))
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        if certificate is not None:
+            context.load_cert_chain(str(certificate))
+        return context
+
+
+def listener_table(*certificates: Path, more: str = "") -> str:
+    """The [[listener]] of the harness's port; `more`: lines of TOML."""
+    table = f'[[listener]]\naddress = "127.0.0.1:PORT"\n{more}\n'
+    for path in certificates:
+        table += f'[[listener.certificate]]\ncert_file = "{path}"\n'
+    return table
+
+
+class TlsClient(Client):
+    """A connection that speaks TLS once `before` is sent, in one packet with its first bytes."""
+
+    def __init__(
+        self,
+        port: int,
+        context: ssl.SSLContext,
+        *,
+        name: str = "localhost",
+        before: bytes = b"",
+        timeout_s: float = 30,
+    ) -> None:
+        super().__init__(("127.0.0.1", port), timeout_s=timeout_s)
+        try:
+            if before:
+                self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+                self.sock.sendall(before)
+            tls = context.wrap_socket(
+                self.sock, server_hostname=name, do_handshake_on_connect=False
+            )
+            self.sock = tls
+            self._shake_hands(tls, is_corked=bool(before))
+        except BaseException:
+            self.sock.close()
+            raise
+        self.tls = tls
+
+    def _shake_hands(self, tls: ssl.SSLSocket, *, is_corked: bool) -> None:
+        if is_corked:
+            tls.setblocking(False)
+            with suppress(ssl.SSLWantReadError):
+                tls.do_handshake()
+            tls.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+            tls.settimeout(30)
+        tls.do_handshake()
 
 
 @dataclass(frozen=True)

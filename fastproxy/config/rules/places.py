@@ -1,6 +1,7 @@
 """Whether files and directories are there and may be used."""
 
 import os
+import ssl
 import tempfile
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
@@ -28,16 +29,22 @@ def readable_directory(source: Source, key: KeyPath, path: str) -> Iterator[Prob
 
 
 def authorities(source: Source, key: KeyPath, path: str) -> Iterator[Problem]:
-    """A CA file, when one is named."""
-    if path and not os.access(path, os.R_OK):
-        yield source.problem(key, f'"{path}" cannot be read')
+    """A file with certificates of authorities, when one is named."""
+    if not path:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except ssl.SSLError:
+        yield source.problem(key, f'"{path}" holds no certificate', "PEM is expected")
+    except OSError as error:
+        yield source.problem(key, f'"{path}" cannot be read: {error.strerror}')
 
 
 def credential(source: Source, key: KeyPath, path: str) -> Iterator[Problem]:
     """A file with one access key."""
     try:
         read_credential(path)
-        yield from _exposure(source, key, path)
+        yield from exposure(source, key, path)
     except (BadSecret, OSError) as error:
         yield source.problem(key, str(error))
 
@@ -46,7 +53,7 @@ def shared_secret(source: Source, key: KeyPath, path: str) -> Iterator[Problem]:
     """A file with the secret shared with the backend."""
     try:
         read_secret(path)
-        yield from _exposure(source, key, path)
+        yield from exposure(source, key, path)
     except (BadSecret, OSError) as error:
         yield source.problem(key, str(error))
 
@@ -56,7 +63,8 @@ def spill_directory(path: str) -> str:
     return path or tempfile.gettempdir()
 
 
-def _exposure(source: Source, key: KeyPath, path: str) -> Iterator[Problem]:
+def exposure(source: Source, key: KeyPath, path: str) -> Iterator[Problem]:
+    """A warning about a secret that every user of this machine can read."""
     if is_world_readable(path):
         message = f'"{path}" can be read by every user of this machine'
         yield source.problem(key, message, f"chmod 600 {path}", Severity.WARNING)

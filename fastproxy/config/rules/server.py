@@ -1,6 +1,5 @@
 """Rules on listeners, limits, logs and memory."""
 
-import ipaddress
 import resource
 import shutil
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from typing import Final
 from fastproxy.config.address import parse_listen
 from fastproxy.config.load import Source
 from fastproxy.config.problems import Problem, Severity
+from fastproxy.config.rules.listeners import networks
 from fastproxy.config.rules.places import spill_directory, writable_directory
 from fastproxy.config.schema import Config
 from fastproxy.config.units import format_size
@@ -38,16 +38,7 @@ def check_listeners(config: Config, source: Source) -> Iterator[Problem]:
 
 def check_trusted_proxies(config: Config, source: Source) -> Iterator[Problem]:
     """Networks are CIDRs; trusting everybody is said aloud."""
-    for at, text in enumerate(config.server.trusted_proxies):
-        key = ("server", "trusted_proxies", at)
-        try:
-            network = ipaddress.ip_network(text)
-        except ValueError as error:
-            yield source.problem(key, f"{error}", 'write a network like "10.0.0.0/8"')
-            continue
-        if network.prefixlen == 0:
-            message = f"{text} lets every client choose the address it seems to come from"
-            yield source.problem(key, message, severity=Severity.WARNING)
+    yield from networks(source, ("server", "trusted_proxies"), config.server.trusted_proxies)
 
 
 def check_directories(config: Config, source: Source) -> Iterator[Problem]:
