@@ -95,6 +95,11 @@ class FrontContext:
         self.connections.discard(connection)
         self.seat.went(self.deadlines.now)
 
+    def pass_on(self, connection: Connection) -> None:
+        """Count a connection out that comes in again at once as another."""
+        self.connections.discard(connection)
+        self.seat.moved()
+
     @property
     def in_flight(self) -> int:
         """Requests being served."""

@@ -17,7 +17,7 @@ from fastproxy.config.schema import Config, Listener
 from fastproxy.deadlines import Timed
 from fastproxy.errors import BadPreface, OwnFault
 from fastproxy.front.clients import Client
-from fastproxy.front.context import FrontContext, Network
+from fastproxy.front.context import Connection, FrontContext, Network
 from fastproxy.front.guest import Guest
 from fastproxy.front.secure import READ_BYTES, SecureChannel
 from fastproxy.tls import CertificateFiles, Certificates, subject_of
@@ -208,7 +208,7 @@ class Arrival(Timed, asyncio.BufferedProtocol):
         return False
 
     def _welcome_as(self, guest: Guest, transport: asyncio.Transport) -> Welcomed:
-        self._leave()
+        self._end(self._entrance.context.pass_on)
         connection = self._welcome(guest)
         transport.set_protocol(cast("asyncio.BaseProtocol", connection))
         connection.connection_made(transport)
@@ -239,9 +239,12 @@ class Arrival(Timed, asyncio.BufferedProtocol):
         self.cut()
 
     def _leave(self) -> None:
+        self._end(self._entrance.context.discard)
+
+    def _end(self, count_out: Callable[[Connection], None]) -> None:
         if self._phase is not _OVER:
             self._phase = _OVER
             if self._client is not None:
                 self._client.open -= 1
-            self._entrance.context.discard(self)
+            count_out(self)
             self._entrance.context.deadlines.forget(self)

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastproxy.config.schema import Limits
+from fastproxy.crowd import Crowd, Seat
 from fastproxy.deadlines import Deadlines
 from fastproxy.exchange import Exchange
 from fastproxy.front.context import FrontContext
@@ -54,11 +55,16 @@ def client_context(version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLC
 class Site:
     """An entrance and what has come through it."""
 
-    def __init__(self, serve: Callable[[Exchange], None], limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        serve: Callable[[Exchange], None],
+        limits: Limits | None = None,
+        seat: Seat | None = None,
+    ) -> None:
         loop = asyncio.get_running_loop()
         self.reactor = Reactor(loop, Scratch(), Deadlines(loop))
         self.context = FrontContext(
-            limits or Limits(), self.reactor, RequestHeadParser(), Reports(), serve
+            limits or Limits(), self.reactor, RequestHeadParser(), Reports(), serve, seat=seat
         )
 
     def arrive(
@@ -219,6 +225,21 @@ def test_one_client_too_many_is_closed_before_its_handshake(certificates: Certif
         client = TlsClient(first, client_context())
         client.connect(PREFACE)
         assert len(site.context.connections) == 1
+
+    run(story)
+
+
+def test_who_has_come_in_is_not_taken_for_one_that_has_gone() -> None:
+    def story() -> None:
+        crowd = Crowd(2)
+        seat, other = crowd.seat(0), crowd.seat(1)
+        seat.take()
+        other.take()
+        site = Site(Served(), seat=seat)
+        for _ in range(20):
+            site.arrive(None).deliver(PREFACE)
+        assert len(site.context.connections) == 20
+        assert seat.is_ahead(site.reactor.deadlines.now)
 
     run(story)
 
