@@ -138,13 +138,14 @@ def store_rows() -> Iterator[Row]:
 
     A store that got half a head may answer 400, and then it has refused.
     """
+    ends = {b"?uploads HTTP": ENDINGS[:1], b"partNumber=1&": ENDINGS[:1]}  # they take long
     for when, size in (
         *((b"?uploads HTTP", LARGE), (b"partNumber=1&", LARGE), (b"partNumber=2&", LARGE)),
         *((b"?uploadId=", LARGE), (b"PUT /", SMALL), (b"ange: bytes=0-0", SMALL)),
     ):
         row = partial(Row, Pair.STORE, "s3", when, size=size)
         for is_back in (False, True):
-            for act, at in product(ENDINGS, MESSAGE):
+            for act, at in product(ends.get(when, ENDINGS), MESSAGE):
                 is_half = act is Act.TRUNCATE and not is_back
                 yield row(is_back, act, at, Ends.EITHER if is_half else Ends.STORED)
             for act in (Act.DELAY, Act.SLICE):
