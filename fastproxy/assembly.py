@@ -86,7 +86,8 @@ def open_stores(config: Config, reactor: Reactor, metrics: UploadMetrics) -> Sto
     for name, store in config.store.items():
         client = shared
         if isinstance(store, S3Store):
-            tls = tls_context(store.ca_file) if store.ca_file else None
+            own = bool(store.ca_file) or not store.tls_verify
+            tls = tls_context(store.ca_file, verify=store.tls_verify) if own else None
             client = HttpClient(reactor, _store_limits(store.connections), tls)
             stores.clients.append(client)
         stores.by_name[name] = open_store(name, store, client.request, undoing, metrics.count_retry)
@@ -97,6 +98,7 @@ def _trusts_system(store: AnyStore) -> bool:
     return (
         isinstance(store, S3Store)
         and not store.ca_file
+        and store.tls_verify
         and not store.endpoint.startswith("http://")
     )
 
@@ -117,8 +119,9 @@ def make_target(name: str, backend: Backend, reactor: Reactor) -> Target:
         backend.queue,
         backend.queue_timeout,
     )
-    tls = tls_context(backend.ca_file) if origin.is_tls else None
-    pool = Pool(origin, limits, reactor, tls)
+    verify = backend.tls_verify
+    tls = tls_context(backend.ca_file, verify=verify) if origin.is_tls else None
+    pool = Pool(origin, limits, reactor, tls, backend.tls_server_name)
     return Target(name, pool, backend.header_timeout, backend.body_timeout)
 
 

@@ -171,6 +171,12 @@ class ConnectFailed(BackendFault):
     retry = Retry.SAFE
 
 
+class BadCertificate(ConnectFailed):
+    """Who answers cannot prove to be who we want: expired, another name, an unknown authority."""
+
+    kind = "bad-certificate"
+
+
 class ConnectTimeout(BackendFault):
     """The backend did not accept a connection in time."""
 

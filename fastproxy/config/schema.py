@@ -121,7 +121,9 @@ class Backend(Strict, frozen=True, kw_only=True):
     max_connections: int = 0  # a worker's, 0: no limit
     queue: int = 1024  # requests that wait when max_connections is reached
     queue_timeout: Duration = Duration(30)
-    ca_file: str = ""
+    ca_file: str = ""  # instead of the system's authorities
+    tls_server_name: str = ""  # which its certificate must be for; empty: the host
+    tls_verify: bool = True  # False: whoever answers is believed
 
 
 class LocalStore(Strict, frozen=True, kw_only=True, tag_field="type", tag="local"):
@@ -141,7 +143,8 @@ class S3Store(Strict, frozen=True, kw_only=True, tag_field="type", tag="s3"):
     prefix: str = ""
     access_key_file: str = ""
     secret_key_file: str = ""
-    ca_file: str = ""
+    ca_file: str = ""  # instead of the system's authorities
+    tls_verify: bool = True  # False: whoever answers is believed
     part_size: Size = Size(8 * MiB)
     equal_parts: bool = False  # Cloudflare R2 wants it
     checksum: Literal["none", "md5", "crc32", "crc32c", "crc64nvme", "sha256"] = "none"

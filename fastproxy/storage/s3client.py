@@ -105,8 +105,8 @@ def _descriptions() -> Loader:
 
 def _client(config: schema.S3Store, session: Any) -> Any:
     verify: str | bool | None = config.ca_file or None  # None: by the system's certificates
-    if config.endpoint.startswith("http://"):
-        verify = False  # there are none; reading the system's stops the event loop for 20 ms
+    if not config.tls_verify or config.endpoint.startswith("http://"):
+        verify = False  # nor are the system's read, which stops the event loop for 20 ms
     return session.client(
         "s3",
         endpoint_url=config.endpoint or None,

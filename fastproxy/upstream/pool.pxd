@@ -1,6 +1,6 @@
 cdef class Pool:
     cdef readonly object origin, reactor
-    cdef object _limits, _tls, _waiting
+    cdef object _limits, _tls, _server_name, _waiting
     cdef list _idle
     cdef set _open
     cdef dict _connecting

@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from typing import Protocol, cast
 
 from fastproxy.deadlines import Timed
-from fastproxy.errors import BackendBusy, BackendFault, ConnectFailed, ConnectTimeout
+from fastproxy.errors import (
+    BackendBusy,
+    BackendFault,
+    BadCertificate,
+    ConnectFailed,
+    ConnectTimeout,
+)
 from fastproxy.reactor import Reactor
 from fastproxy.upstream.connection import UpstreamConnection
 from fastproxy.upstream.origin import Origin
@@ -73,12 +79,15 @@ class Pool:
         limits: PoolLimits,
         reactor: Reactor,
         tls: ssl.SSLContext | None = None,
+        server_name: str = "",
     ) -> None:
+        """`server_name`: which a certificate must be for, instead of the origin's host."""
         self.origin = origin
         self._limits = limits
         self._max_idle = limits.max_idle
         self.reactor = reactor
         self._tls = tls
+        self._server_name = server_name or origin.host
         self._idle: list[UpstreamConnection] = []
         self._open: set[UpstreamConnection] = set()
         self._waiting: OrderedDict[Taker, _Waiting] = OrderedDict()
@@ -224,7 +233,7 @@ class Pool:
                 origin.host,
                 origin.port,
                 ssl=self._tls,
-                server_hostname=origin.host if self._tls is not None else None,
+                server_hostname=self._server_name if self._tls is not None else None,
             )
         return connection
 
@@ -232,4 +241,6 @@ class Pool:
 def _connect_fault(origin: Origin, error: Exception) -> BackendFault:
     if isinstance(error, TimeoutError):
         return ConnectTimeout(f"{origin}: connect timeout")
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return BadCertificate(f"{origin}: {error.verify_message}")
     return ConnectFailed(f"{origin}: {error}")

@@ -251,6 +251,18 @@ def test_a_broken_shape_hides_no_other_problem_and_makes_none(room: Room) -> Non
         (PROXY, "[[route]]\naction='python'\nhandler='x'", "route[1].handler", "module:name"),
         (PROXY, "[[route]]\naction='asgi'\napplication='a.b'", "route[1].application", "module:"),
         (PROXY, f"{PROXY}{PROXY}", "route[2]", "never reached: route[1]"),
+        (
+            "[backend.default]",
+            "[backend.default]\ntls_verify = false",
+            "backend.default.tls_verify",
+            "not https",
+        ),
+        (
+            "[backend.default]",
+            "[backend.default]\ntls_server_name = 'b.example'",
+            "backend.default.tls_server_name",
+            "not https",
+        ),
     ],
 )
 def test_each_error_is_found_at_its_key(
@@ -275,6 +287,11 @@ def test_each_error_is_found_at_its_key(
             "[store.default]",
             "[store.b]\ntype='local'\npath='HERE'\n[store.default]",
             "no route uses",
+        ),
+        (
+            'http://127.0.0.1:3000"',
+            'https://127.0.0.1:3000"\ntls_verify = false',
+            "CERTIFICATE IS NOT VERIFIED",
         ),
         ('spill_budget = "1MiB"', 'spill_budget = "900000GiB"', "free (spill_budget x workers"),
         ("connections = 10", "connections = 1000000", "raise LimitNOFILE"),

@@ -103,13 +103,14 @@ class Terminator:
 
 
 @contextmanager
-def tls_before(port: int, home: Path, *, name: str = "localhost") -> Iterator[Terminator]:
+def tls_before(
+    port: int, home: Path, *, name: str = "localhost", expired: bool = False
+) -> Iterator[Terminator]:
     """A terminator with a certificate for `name` before 127.0.0.1:`port`."""
-    authority = trustme.CA()
-    ca_file = home / "ca.pem"
-    authority.cert_pem.write_to_path(str(ca_file))
+    authority = Authority(home)
+    ca_file = authority.file
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(name).configure_cert(context)
+    context.load_cert_chain(authority.issue(name, file="before", expired=expired))
     loop, relay = asyncio.new_event_loop(), _Relay(port)
     server = loop.run_until_complete(relay.serve(context))
     thread = threading.Thread(target=loop.run_forever, daemon=True)

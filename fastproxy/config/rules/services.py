@@ -1,6 +1,7 @@
 """Rules on backends and stores."""
 
 from collections.abc import Iterator
+from typing import Final
 from urllib.parse import urlsplit
 
 from fastproxy.config.address import check_backend_address
@@ -12,7 +13,9 @@ from fastproxy.config.rules.places import (
     credential,
     writable_directory,
 )
-from fastproxy.config.schema import Config, LocalStore, ProxyRoute, S3Store, UploadRoute
+from fastproxy.config.schema import Backend, Config, LocalStore, ProxyRoute, S3Store, UploadRoute
+
+_NO_TLS: Final = "there is no TLS: the address is not https"
 
 
 def check_backends(config: Config, source: Source) -> Iterator[Problem]:
@@ -24,7 +27,10 @@ def check_backends(config: Config, source: Source) -> Iterator[Problem]:
             check_backend_address(backend.address)
         except ValueError as error:
             yield source.problem((*key, "address"), str(error))
-        yield from authorities(source, (*key, "ca_file"), backend.ca_file)
+        is_tls = backend.address.startswith("https://")
+        yield from _tls(source, key, backend, is_tls=is_tls)
+        if backend.tls_server_name and not is_tls:
+            yield source.problem((*key, "tls_server_name"), _NO_TLS)
         if name not in used:
             yield source.problem(key, "no route uses it", severity=Severity.WARNING)
 
@@ -55,7 +61,19 @@ def _s3(store: S3Store, source: Source, key: KeyPath) -> Iterator[Problem]:
     for word in ("access_key_file", "secret_key_file"):
         if path := getattr(store, word):
             yield from credential(source, (*key, word), path)
-    yield from authorities(source, (*key, "ca_file"), store.ca_file)
+    yield from _tls(source, key, store, is_tls=not store.endpoint.startswith("http://"))
+
+
+def _tls(
+    source: Source, key: KeyPath, service: Backend | S3Store, *, is_tls: bool
+) -> Iterator[Problem]:
+    yield from authorities(source, (*key, "ca_file"), service.ca_file)
+    if not service.tls_verify and not is_tls:
+        yield source.problem((*key, "tls_verify"), _NO_TLS)
+    elif not service.tls_verify:
+        message = "ITS CERTIFICATE IS NOT VERIFIED: who stands between can read and change all"
+        hint = "name its authority with ca_file instead"
+        yield source.problem((*key, "tls_verify"), message, hint, Severity.WARNING)
 
 
 def _is_url(text: str) -> bool:
