@@ -220,8 +220,10 @@ class Arrival(Timed, asyncio.BufferedProtocol):
         """See Host."""
         self._welcome_as(Guest(self._ip, b"https", subject_of(channel.tls)), channel)
 
-    def lost(self) -> None:
+    def lost(self, error: Exception | None) -> None:
         """See Host."""
+        if error is not None:
+            log.info("%s: no TLS handshake: %s", self._ip or "unix", error)
         self._leave()
 
     # -- ending --------------------------------------------------------------------------------

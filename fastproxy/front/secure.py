@@ -33,8 +33,8 @@ class Host(Protocol):
         """It is done: now the channel wants a protocol, which has to be told of it."""
         ...
 
-    def lost(self) -> None:
-        """The connection ended before."""
+    def lost(self, error: Exception | None) -> None:
+        """The connection ended before; `error`: why the handshake failed, if it did."""
         ...
 
 
@@ -146,7 +146,7 @@ class SecureChannel(asyncio.BufferedProtocol, asyncio.Transport):
         self._kept = self._plain = b""
         host, self._host = self._host, None
         if host is not None:
-            host.lost()
+            host.lost(self._error)
         elif phase is not _HANDSHAKE:
             self._protocol.connection_lost(self._error or exc)
             del self._protocol

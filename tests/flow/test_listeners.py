@@ -178,6 +178,7 @@ def test_plain_text_gets_no_answer_from_a_tls_listener(authority: Authority) -> 
             client.send(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
             assert b"HTTP" not in client.until_eof()
         assert not backend.requests
+        eventually(lambda: "127.0.0.1: no TLS handshake: " in front.said(), "why")
 
 
 def test_a_stalled_handshake_ends_at_its_deadline_and_hurts_nobody(authority: Authority) -> None:
@@ -268,6 +269,8 @@ def test_only_clients_with_a_certificate_come_in_and_the_backend_learns_whose(
             ):
                 client.get()  # TLS 1.3 tells a client only with its first read
         assert not backend.requests
+        eventually(lambda: "peer did not return a certificate" in front.said(), "why")
+        eventually(lambda: "certificate verify failed" in front.said(), "why")
         with TlsClient(front.port, authority.client_context(mine)) as client:
             for _ in range(3):
                 assert client.get(fields="Fastproxy-Client-Subject: CN=root\r\n").status == 200
