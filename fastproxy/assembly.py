@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from fastproxy.claims import Signer
 from fastproxy.config.schema import (
@@ -30,6 +31,7 @@ from fastproxy.handlers.proxy_pass import PlainProxy, Target
 from fastproxy.handlers.python_handler import make_python
 from fastproxy.handlers.shield import Shield, ShieldSettings
 from fastproxy.handlers.static_files import make_static
+from fastproxy.handlers.turns import Turns
 from fastproxy.handlers.upload_body import make_upload
 from fastproxy.handlers.upload_kit import UploadKit
 from fastproxy.memory.arena import Arena
@@ -46,6 +48,8 @@ from fastproxy.upstream.pool import Pool, PoolLimits
 log = logging.getLogger(__name__)
 
 Serve = Callable[[Exchange], None]
+
+SHARED_CONNECTIONS: Final = 64  # to all hosts whose URLs backends sign
 
 
 @dataclass(slots=True)
@@ -81,7 +85,7 @@ class Stores:
 def open_stores(config: Config, reactor: Reactor, metrics: UploadMetrics) -> Stores:
     """Blocking: local stores sweep their temporary files. Raises StorageFault, OwnFault."""
     undoing = Undoing(Journal(config.server.state_dir))
-    shared = HttpClient(reactor, _store_limits(64))
+    shared = HttpClient(reactor, _store_limits(SHARED_CONNECTIONS))
     stores = Stores(undoing, shared, {}, [shared], any(map(_trusts_system, config.store.values())))
     for name, store in config.store.items():
         client = shared
@@ -216,6 +220,7 @@ class Handlers:
             self.uploads,
             self._targets[route.backend].pool.reactor.deadlines,
             may_stream=not route.retain and not checks,
+            turns=Turns(getattr(store_config, "connections", SHARED_CONNECTIONS)),
         )
         return make_upload(kit)
 

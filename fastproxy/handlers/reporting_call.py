@@ -57,6 +57,7 @@ class ReportingCall:
             self._exchange.backend_s = self.backend_s
             self._exchange.retries += self.retries
             self._forwarding.cancel()
+            self._forwarding = None  # it holds us: no cycles for the collector
 
     # -- BodySource ----------------------------------------------------------------------------
 

@@ -20,9 +20,8 @@ from typing import Final, TypeVar
 from fastproxy.deadlines import Timed
 from fastproxy.errors import BackendFault, Bug, FastproxyError, ShuttingDown
 from fastproxy.exchange import Exchange
-from fastproxy.handlers.forwarded import forwarded_lines
 from fastproxy.handlers.reporting_call import ReportingCall, settling
-from fastproxy.handlers.upload_kit import UploadKit
+from fastproxy.handlers.upload_kit import UploadKit, content_type_of, question_of
 from fastproxy.memory.upload_buffer import UploadBuffer
 from fastproxy.message import ResponseHead
 from fastproxy.storage.contract import Stored
@@ -67,8 +66,8 @@ def make_upload(kit: UploadKit) -> Callable[[Exchange], None]:
 class Upload(Timed):
     """One upload: Sink of its exchange, Signals of its buffer, which is the DirectSink."""
 
-    __slots__ = ("_buffer", "_connection", "_exchange", "_fault", "_key", "_kit", "_permission",
-                 "_report", "_started", "_step", "_store", "_task")  # fmt: skip
+    __slots__ = ("_buffer", "_connection", "_exchange", "_fault", "_has_turn", "_key", "_kit",
+                 "_permission", "_report", "_started", "_step", "_store", "_task")  # fmt: skip
     _key: str  # these from RECEIVING on
     _permission: Permission
     _store: TrackedStore
@@ -80,6 +79,7 @@ class Upload(Timed):
         self._step = Step.AUTHORIZING
         self._started = time.monotonic()  # with asking, then with receiving
         self._connection: UpstreamConnection | None = None  # for a task that has not begun
+        self._has_turn = False
         self._buffer: UploadBuffer | None = None
         self._report: ReportingCall | None = None
         self._fault: FastproxyError | None = None
@@ -127,13 +127,15 @@ class Upload(Timed):
 
     def _over(self) -> None:
         self._step = Step.OVER
+        self._give_turn()
         self._kit.deadlines.forget(self)
         if self._buffer is not None:
             self._buffer.close()
+            self._buffer = None  # or all of us would wait for the collector of cycles
 
     async def _admit(self) -> None:
         kit, exchange, target = self._kit, self._exchange, self._kit.target
-        question, connection = self._question(), self._take_connection()
+        question, connection = question_of(self._exchange), self._take_connection()
         answer = await ask(
             question, kit.route, target.pool, kit.signer, target.header_timeout_s, connection
         )
@@ -168,6 +170,7 @@ class Upload(Timed):
         exchange, metrics = self._exchange, self._kit.metrics
         with self._counted():
             stored = await transfer.run(self._timeout_s - (time.monotonic() - self._started))
+        self._give_turn()
         exchange.upload_bytes, exchange.parts = stored.size, transfer.parts
         metrics.count_stored(stored.size, transfer.parts)
         await self._tell(stored, transfer)
@@ -180,24 +183,6 @@ class Upload(Timed):
         except BaseException as error:
             self._kit.metrics.count_failure(self._fault or error)
             raise
-
-    def _question(self) -> Question:
-        exchange = self._exchange
-        head = exchange.head
-        return Question(
-            head.method,
-            head.target,
-            exchange.path,
-            head.host,
-            head.headers,
-            forwarded_lines(exchange),
-            head.content_length,
-            self._content_type,
-        )
-
-    @property
-    def _content_type(self) -> str:
-        return (self._exchange.head.header(b"content-type") or b"").decode("latin-1")
 
     def _refuse(self, answer: Answer) -> None:
         head = ResponseHead(answer.status, answer.reason, answer.headers)
@@ -241,7 +226,7 @@ class Upload(Timed):
 
     def _waits_for_body(self) -> bool:
         """Whether nothing is to be done before more has come; then the buffer will tell."""
-        if not self._opened.tell_when_ready():
+        if self._buffer is None or not self._buffer.tell_when_ready():
             return False
         deadlines = self._kit.deadlines
         self.deadline = deadlines.now + self._timeout_s
@@ -249,9 +234,23 @@ class Upload(Timed):
         return True
 
     def on_ready(self) -> None:
-        """See Signals."""
-        if self._step is Step.RECEIVING:
+        """See Signals. A body that is whole waits for its turn; one that goes on would keep it."""
+        if self._step is Step.RECEIVING and self._opened.is_finished:
+            self._kit.turns.take(self._begin_in_turn)
+        elif self._step is Step.RECEIVING:
             self._task = self._kit.tasks.start(self._guarded(self._deliver))
+
+    def _begin_in_turn(self) -> bool:
+        if self._step is not Step.RECEIVING:
+            return False
+        self._has_turn = True
+        self._task = self._kit.tasks.start(self._guarded(self._deliver))
+        return True
+
+    def _give_turn(self) -> None:
+        if self._has_turn:
+            self._has_turn = False
+            self._kit.turns.give()
 
     @property
     def _opened(self) -> UploadBuffer:
@@ -315,7 +314,7 @@ class Upload(Timed):
             self._key,
             self._opened,
             Digests((*route.hashes, *permission.hashes, *permission.expected)),
-            self._content_type,
+            content_type_of(self._exchange),
             self._exchange.head.content_length,
             route.part_concurrency,
             permission.expected,
@@ -334,7 +333,7 @@ class Upload(Timed):
     async def _tell(self, stored: Stored, transfer: Transfer) -> None:
         """From here on the client may leave: the backend's answer alone decides."""
         self._step = Step.REPORTING
-        question = self._question()
+        question = question_of(self._exchange)
         upload = self._stored_upload(stored, transfer, question)
         call = self._report = ReportingCall(self._exchange, self._kit.target)
         is_temporary = self._kit.route.delete_after

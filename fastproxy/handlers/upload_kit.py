@@ -7,13 +7,17 @@ from fastproxy.claims import Signer
 from fastproxy.config.schema import UploadRoute
 from fastproxy.deadlines import Deadlines
 from fastproxy.errors import BadAuthorizeAnswer
+from fastproxy.exchange import Exchange
 from fastproxy.handlers.coroutine import Tasks
+from fastproxy.handlers.forwarded import forwarded_lines
 from fastproxy.handlers.proxy_pass import Target
+from fastproxy.handlers.turns import Turns
 from fastproxy.memory.arena import Arena
 from fastproxy.observe.upload_metrics import UploadMetrics
 from fastproxy.storage.presigned import PresignedTarget
 from fastproxy.storage.tracked import TrackedStore
 from fastproxy.uploads.answer import Permission, presigned_target
+from fastproxy.uploads.permission import Question
 
 
 @dataclass
@@ -29,6 +33,7 @@ class UploadKit:
     metrics: UploadMetrics
     tasks: Tasks
     deadlines: Deadlines
+    turns: Turns  # of whole bodies, to be stored
     may_stream: bool = False  # known lengths need not be held
 
     def store_for(self, permission: Permission) -> TrackedStore:
@@ -38,3 +43,23 @@ class UploadKit:
         if self.store is None:
             raise BadAuthorizeAnswer("no presigned URLs, and the route has no store of its own")
         return self.store
+
+
+def content_type_of(exchange: Exchange) -> str:
+    """What the client says its body is."""
+    return (exchange.head.header(b"content-type") or b"").decode("latin-1")
+
+
+def question_of(exchange: Exchange) -> Question:
+    """The client's request, for the backend."""
+    head = exchange.head
+    return Question(
+        head.method,
+        head.target,
+        exchange.path,
+        head.host,
+        head.headers,
+        forwarded_lines(exchange),
+        head.content_length,
+        content_type_of(exchange),
+    )

@@ -1,6 +1,8 @@
 """An upload whose client is slow: it only takes bytes, and needs nothing else for that."""
 
 import asyncio
+import gc
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -10,18 +12,21 @@ from fastproxy.claims import Signer
 from fastproxy.config.schema import LocalStore, Memory, Size, UploadRoute
 from fastproxy.deadlines import Deadlines
 from fastproxy.errors import BackendFault, ClientGone
-from fastproxy.exchange import Stage
+from fastproxy.exchange import Exchange, Stage
 from fastproxy.handlers.coroutine import Tasks
 from fastproxy.handlers.proxy_pass import Target
+from fastproxy.handlers.turns import Turns
 from fastproxy.handlers.upload_body import Step, Upload
 from fastproxy.handlers.upload_kit import UploadKit
 from fastproxy.memory.arena import Arena
+from fastproxy.memory.upload_buffer import UploadBuffer
 from fastproxy.observe.metrics import Board
 from fastproxy.observe.upload_metrics import UploadMetrics
 from fastproxy.reactor import Reactor
 from fastproxy.storage.journal import Journal
 from fastproxy.storage.open import open_store
 from fastproxy.storage.undoing import Undoing
+from fastproxy.uploads.answer import Permission
 from fastproxy.upstream.client import HttpClient
 from fastproxy.upstream.connection import UpstreamConnection
 from fastproxy.upstream.origin import parse_origin
@@ -47,6 +52,7 @@ class Taken:
         self.arena = Arena(Memory(budget=Size(16 * MIB)), reserve_bytes=1)
         self.pool = Pool(parse_origin(backend.address), PoolLimits(max_connections=1), reactor)
         self.tasks = Tasks()
+        self.turns = Turns(1)
         self.metrics = Board((), 1, "0").worker(0)
         http = HttpClient(reactor, PoolLimits())
         undoing = Undoing(Journal())
@@ -61,6 +67,7 @@ class Taken:
             UploadMetrics(self.metrics),
             self.tasks,
             self.deadlines,
+            self.turns,
         )
         self.exchange = exchange_of(self.client, method=b"PUT")
         self.exchange.head.is_chunked = True
@@ -78,6 +85,11 @@ class Taken:
 
     def finished(self, result: str) -> float:
         return self.metrics.family("fastproxy_uploads_finished_total")[result].value
+
+    def turn_is_free(self) -> bool:
+        asked: list[bool] = []
+        self.turns.take(lambda: asked.append(True) or True)
+        return asked == [True]
 
     def is_gone(self) -> bool:
         """Nothing is held and nothing runs."""
@@ -129,6 +141,12 @@ def run(home: Path, main: Callable[[Taken, Monolith], Awaitable[None]]) -> None:
         runner.run(bounded(backend))
 
 
+def alive() -> Counter[type]:
+    """What there is of uploads in this process."""
+    kinds = (Upload, UploadBuffer, Exchange, Permission)
+    return Counter(type(one) for one in gc.get_objects() if isinstance(one, kinds))
+
+
 def stored_in(home: Path) -> list[bytes]:
     """What every object there holds."""
     return [path.read_bytes() for path in home.rglob("*") if path.is_file() and path.name != "lock"]
@@ -171,6 +189,7 @@ def test_a_client_that_leaves_as_its_body_ends_leaves_nothing(tmp_path: Path) ->
         await until(taken.is_gone)
         assert taken.finished("client") == 1
         assert taken.finished("stored") == 0
+        assert taken.turn_is_free()
 
     run(tmp_path, main)
     assert stored_in(tmp_path) == []
@@ -266,3 +285,52 @@ def test_who_waits_too_long_for_a_connection_hears_that_the_backend_is_busy(tmp_
         assert taken.is_gone()
 
     run(tmp_path, main)
+
+
+def test_a_whole_body_waits_for_its_turn_without_a_task(tmp_path: Path) -> None:
+    async def main(taken: Taken, backend: Monolith) -> None:
+        taken.turns.take(lambda: True)
+        await taken.receive(b"all")
+        taken.upload.body_end()
+        assert len(taken.tasks) == 0
+        taken.turns.give()
+        await until(lambda: taken.client.status == 201)
+        await until(taken.is_gone)
+        assert taken.turn_is_free()
+
+    run(tmp_path, main)
+    assert stored_in(tmp_path) == [b"all"]
+
+
+def test_who_leaves_before_or_in_its_turn_does_not_keep_it(tmp_path: Path) -> None:
+    async def main(taken: Taken, backend: Monolith) -> None:
+        taken.turns.take(lambda: True)
+        await taken.receive(b"all")
+        taken.upload.body_end()
+        taken.upload.client_failed(ClientGone("reset"))
+        taken.turns.give()
+        await until(taken.is_gone)
+        assert taken.turn_is_free()
+
+    run(tmp_path, main)
+    assert stored_in(tmp_path) == []
+
+
+def test_what_is_over_leaves_nothing_to_the_collector_of_cycles(tmp_path: Path) -> None:
+    async def main(taken: Taken, backend: Monolith) -> None:
+        await taken.receive(b"all")
+        taken.upload.body_end()
+        await until(lambda: taken.client.status == 201)
+        await until(taken.is_gone)
+        taken.client.reports.clear()
+        del taken.upload, taken.exchange
+        await asyncio.sleep(0)
+        assert alive() == before
+
+    gc.collect()
+    gc.disable()
+    before = alive()
+    try:
+        run(tmp_path, main)
+    finally:
+        gc.enable()
