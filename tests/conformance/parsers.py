@@ -21,6 +21,7 @@ from gunicorn.http.errors import ParseException
 from gunicorn.http.parser import RequestParser
 
 _LARGE = 1 << 24
+_NO_LOOP = SimpleNamespace()  # nothing waits; None would make aiohttp ask for the current one
 
 
 class Message(NamedTuple):
@@ -167,7 +168,7 @@ def _stdlib_body(head: Message, source: io.BytesIO) -> bytes:
 
 def by_aiohttp(stream: bytes) -> Reading:
     """aiohttp's parser in Python, not llhttp, which we use ourselves."""
-    loop: Any = None
+    loop: Any = _NO_LOOP
     protocol = BaseProtocol(loop)
     parser = HttpRequestParserPy(protocol, loop, *[_LARGE] * 4, auto_decompress=False)
     found: list[Message] = []

@@ -144,7 +144,7 @@ def run(home: Path, main: Callable[[Taken, Monolith], Awaitable[None]]) -> None:
 def alive() -> Counter[type]:
     """What there is of uploads in this process."""
     kinds = (Upload, UploadBuffer, Exchange, Permission)
-    return Counter(type(one) for one in gc.get_objects() if isinstance(one, kinds))
+    return Counter(type(one) for one in gc.get_objects() if issubclass(type(one), kinds))
 
 
 def stored_in(home: Path) -> list[bytes]:
