@@ -2,14 +2,14 @@
 
 from http.client import HTTPException, HTTPResponse
 from types import SimpleNamespace
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import h11
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import HttpResponseParserPy
 
-from tests.conformance.parsers import Source
+from tests.conformance.parsers import NO_LOOP, Source
 
 
 class Answer(NamedTuple):
@@ -62,9 +62,13 @@ def by_stdlib(raw: bytes, method: str) -> Answer:
 
 def by_aiohttp(raw: bytes, method: str) -> Answer:
     """aiohttp's parser in Python."""
-    loop: Any = None
     parser = HttpResponseParserPy(
-        BaseProtocol(loop), loop, 1 << 24, method=method, read_until_eof=True, auto_decompress=False
+        BaseProtocol(NO_LOOP),
+        NO_LOOP,
+        1 << 24,
+        method=method,
+        read_until_eof=True,
+        auto_decompress=False,
     )
     try:
         answers, _, rest = parser.feed_data(raw)

@@ -21,7 +21,7 @@ from gunicorn.http.errors import ParseException
 from gunicorn.http.parser import RequestParser
 
 _LARGE = 1 << 24
-_NO_LOOP = SimpleNamespace()  # nothing waits; None would make aiohttp ask for the current one
+NO_LOOP: Any = SimpleNamespace()  # nothing waits; None would make aiohttp ask for the current one
 
 
 class Message(NamedTuple):
@@ -168,9 +168,8 @@ def _stdlib_body(head: Message, source: io.BytesIO) -> bytes:
 
 def by_aiohttp(stream: bytes) -> Reading:
     """aiohttp's parser in Python, not llhttp, which we use ourselves."""
-    loop: Any = _NO_LOOP
-    protocol = BaseProtocol(loop)
-    parser = HttpRequestParserPy(protocol, loop, *[_LARGE] * 4, auto_decompress=False)
+    protocol = BaseProtocol(NO_LOOP)
+    parser = HttpRequestParserPy(protocol, NO_LOOP, *[_LARGE] * 4, auto_decompress=False)
     found: list[Message] = []
     is_cut = False
     try:
