@@ -8,7 +8,7 @@ from fastproxy.config.schema import Config, KiB, MiB, S3Store, UploadRoute
 from fastproxy.config.units import format_size
 
 MASTER: Final = 32 * MiB
-# Interpreter, libraries, routes and their cache; 50 MiB where there is S3. 32 MiB of read buffers.
+# Interpreter, libraries, routes and their cache; 50 MiB where there is S3. 16 MiB of read buffers.
 WORKER: Final = 96 * MiB
 CONNECTION: Final = 8 * KiB  # an idle client: transport, protocol, parser, counters
 SECURE: Final = 64 * KiB  # what TLS adds, once bodies have passed

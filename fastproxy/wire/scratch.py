@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Final
 
 SMALL_BYTES: Final = 64 * 1024
-LARGE_BYTES: Final = 512 * 1024
+LARGE_BYTES: Final = 256 * 1024
 LARGE_AT_MOST: Final = 64
 HEAD_READ_BYTES: Final = 8 * 1024  # what a client may send before it has permission
 _LOOKED_AT: Final = 4  # at a time: those that slow readers hold go to the end
