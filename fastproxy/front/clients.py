@@ -5,7 +5,6 @@ through a trusted proxy is known by X-Forwarded-For, and has its requests counte
 connections, which are the proxy's. The proxies themselves are not limited.
 """
 
-import ipaddress
 import time
 from collections.abc import Callable
 from typing import Final
@@ -13,6 +12,7 @@ from typing import Final
 from fastproxy.config.schema import Limits
 from fastproxy.errors import RateLimited, TooManyOfClient
 from fastproxy.exchange import Exchange
+from fastproxy.wire.addresses import read_address
 
 # Of clients that have nothing open; some 3 MiB.
 MOST_KNOWN: Final = 16 * 1024
@@ -110,8 +110,8 @@ def clients_of(limits: Limits) -> Clients | None:
 
 
 def _network(address: str) -> str:
-    ip = ipaddress.IPv6Address(address.partition("%")[0])
-    return str(ip.ipv4_mapped or int(ip) >> 64)
+    ip = read_address(address)
+    return str(ip if ip.version == 4 else int(ip) >> 64)
 
 
 class Gate:

@@ -12,6 +12,7 @@ from fastproxy.front.guest import Guest
 from fastproxy.observe.request_id import RequestIds, accept_request_id
 from fastproxy.reactor import Reactor
 from fastproxy.shortcut import Shortcut
+from fastproxy.wire.addresses import Network, is_within
 from fastproxy.wire.head import RequestHeadParser
 
 # A request may be on its way already, surely so when the client has only just connected.
@@ -38,9 +39,6 @@ class Connection(Protocol):
     def cut(self) -> None:
         """End the exchange in flight, if any, and close now."""
         ...
-
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def _nobody_cares() -> None:
@@ -118,9 +116,7 @@ class FrontContext:
             return True
         if not self.trusted:
             return False
-        ip = ipaddress.ip_address(address.partition("%")[0])
-        mapped = getattr(ip, "ipv4_mapped", None)  # "::ffff:10.0.0.1" is 10.0.0.1
-        return any((mapped or ip) in network for network in self.trusted)
+        return is_within(address, self.trusted)
 
     def identify(
         self, exchange: Exchange, peer_ip: str, is_trusted: bool, guest: Guest | None

@@ -17,10 +17,11 @@ from fastproxy.config.schema import Config, Listener
 from fastproxy.deadlines import Timed
 from fastproxy.errors import BadPreface, OwnFault
 from fastproxy.front.clients import Client
-from fastproxy.front.context import Connection, FrontContext, Network
+from fastproxy.front.context import Connection, FrontContext
 from fastproxy.front.guest import Guest
 from fastproxy.front.secure import READ_BYTES, SecureChannel
 from fastproxy.tls import CertificateFiles, Certificates, subject_of
+from fastproxy.wire.addresses import Network, is_within
 from fastproxy.wire.preface import parse_preface
 
 log = logging.getLogger(__name__)
@@ -72,8 +73,7 @@ class Entrance:
         """Whether this peer must begin with a preface; from others it would be a bad request."""
         if not peer_ip or not self._senders:
             return bool(self._senders)
-        ip = ipaddress.ip_address(peer_ip.partition("%")[0])
-        return any(ip in network for network in self._senders)
+        return is_within(peer_ip, self._senders)
 
 
 def open_entrances(config: Config, context: FrontContext) -> list[Entrance | None]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fastproxy.errors import BadPreface
+from fastproxy.wire.addresses import unmapped
 
 MAX_BYTES: Final = 4096  # version 2 allows 64 KiB; what is sent in practice has a tenth of this
 _V1: Final = b"PROXY "
@@ -73,7 +74,7 @@ def _v1_address(word: str, version: int) -> str:
         raise BadPreface("version 1: not an address") from None
     if address.version != version or "%" in word:
         raise BadPreface(f"version 1: not an address of TCP{version}")
-    return _plain(address)
+    return str(unmapped(address))
 
 
 def _parse_v2(raw: bytes) -> Preface | None:
@@ -99,7 +100,7 @@ def _v2_source(raw: bytes, family: int) -> str:
     at = _V2_HEAD.size
     if family == _TCP4:
         return str(ipaddress.IPv4Address(raw[at : at + 4]))
-    return _plain(ipaddress.IPv6Address(raw[at : at + 16])) if family == _TCP6 else ""
+    return str(unmapped(ipaddress.IPv6Address(raw[at : at + 16]))) if family == _TCP6 else ""
 
 
 def _check_extensions(data: bytes) -> None:
@@ -111,9 +112,3 @@ def _check_extensions(data: bytes) -> None:
         at += 3 + int.from_bytes(data[at + 1 : at + 3])
     if at != len(data):
         raise BadPreface("version 2: torn extension")
-
-
-def _plain(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
-    """One spelling for each address: "::ffff:192.0.2.1" is 192.0.2.1."""
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return str(mapped or address)

@@ -172,6 +172,16 @@ def test_from_anybody_else_a_preface_is_a_bad_request() -> None:
     run(story)
 
 
+def test_a_sender_of_ipv4_is_one_on_a_socket_of_both_kinds_too() -> None:
+    def story() -> None:
+        served = Served()
+        raw = Site(served).arrive(None, peer=f"::ffff:{BALANCER}")
+        raw.deliver(PREFACE + GET % 1)
+        assert served.seen == [("/1", "203.0.113.7", b"http")]
+
+    run(story)
+
+
 def test_who_is_no_sender_needs_no_preface(certificates: Certificates) -> None:
     def story() -> None:
         served = Served()
