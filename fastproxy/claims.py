@@ -4,7 +4,6 @@ A claim is bound to one purpose (`aud`), one method and path, a body hash where 
 a short time; `jti` lets the backend refuse a replay. Pass-through requests carry none.
 """
 
-import hashlib
 import secrets
 import time
 from collections.abc import Callable
@@ -46,8 +45,3 @@ class Signer:
             self._secret,
             algorithm=protocol.ALGORITHM,
         ).encode("ascii")
-
-
-def body_hash(body: bytes) -> str:
-    """What the claim `body_sha256` says of a body."""
-    return hashlib.sha256(body).hexdigest()

@@ -6,6 +6,7 @@ Nothing but the standard library is imported here: a backend has no more of ours
 
 import base64
 import binascii
+import hashlib
 from typing import Final
 
 AUTHORIZE_HEADER: Final = "Fastproxy-Authorize"
@@ -27,6 +28,11 @@ HEX_LENGTH: Final = {
 }  # fmt: skip
 
 MIN_SECRET: Final = 32  # bytes; RFC 7518 section 3.2 for HS256
+
+
+def body_hash(body: bytes) -> str:
+    """The claim `body_sha256` of a report."""
+    return hashlib.sha256(body).hexdigest()
 
 
 def decode_secret(content: bytes) -> bytes:

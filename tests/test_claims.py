@@ -3,8 +3,8 @@
 import jwt
 import pytest
 
-from fastproxy.claims import Signer, body_hash
-from fastproxy.protocol import AUTHORIZE, UPLOAD
+from fastproxy.claims import Signer
+from fastproxy.protocol import AUTHORIZE, UPLOAD, body_hash
 
 SECRET = b"s" * 40
 

@@ -6,7 +6,7 @@ The application finds what was stored with `uploaded(scope)`, and nowhere else.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Final
 
 from fastproxy import protocol
@@ -60,6 +60,16 @@ async def received(
     claims = guard.verify(protocol.UPLOAD, scope["method"], scope["path"], token)
     body = await read(announced_length(field(scope, "Content-Length")))
     return await asyncio.to_thread(guard.file, claims, body, max_size)
+
+
+async def collect(chunks: AsyncIterator[bytes], limit: int) -> bytes:
+    """A body as a whole. Raises Refused when it has more than `limit` bytes."""
+    body = b""
+    async for chunk in chunks:
+        body += chunk
+        if len(body) > limit:
+            raise Refused(Reason.BODY, "the report is longer than it says")
+    return body
 
 
 def field(scope: Scope, name: str) -> str | None:
@@ -129,15 +139,16 @@ class _Body:
 
     async def read(self, limit: int) -> bytes:
         """All of it, at most `limit` bytes. Raises Refused."""
-        body, is_more = b"", True
-        while is_more:
-            message = await self._receive()
-            body += message.get("body", b"")  # none when it broke off: its digest will tell
-            if len(body) > limit:
-                raise Refused(Reason.BODY, "the report is longer than it says")
-            is_more = message.get("more_body", False)
+        body = await collect(self._chunks(), limit)
         self._again = [{"type": "http.request", "body": body, "more_body": False}]
         return body
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        is_more = True
+        while is_more:
+            message = await self._receive()
+            yield message.get("body", b"")  # none when it broke off: its digest will tell
+            is_more = message.get("more_body", False)
 
     async def receive(self) -> Message:
         """What the application gets."""

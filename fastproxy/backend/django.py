@@ -12,7 +12,6 @@ urlpatterns = [
 ]
 """
 
-import time
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
@@ -23,7 +22,7 @@ from fastproxy import protocol
 from fastproxy.backend.guard import Guard, announced_length
 from fastproxy.backend.permission import Permission
 from fastproxy.backend.refusal import Refused
-from fastproxy.backend.replays import key_of
+from fastproxy.backend.replays import key_of, seconds_until
 from fastproxy.backend.uploaded import Ask, UploadedFile
 from fastproxy.backend.wsgi import AUTHORIZE_FIELD, UPLOAD_FIELD, refuse_coroutine
 
@@ -101,8 +100,7 @@ class CacheReplays:
 
     def spend(self, jti: str, until: float) -> bool:
         """See Replays. Raises what the cache raises."""
-        lifetime = max(1, int(until - time.time()) + 1)
-        return bool(self._cache.add(self._prefix + key_of(jti), 1, lifetime))
+        return bool(self._cache.add(self._prefix + key_of(jti), 1, seconds_until(until)))
 
 
 def _claims(guard: Guard, request: HttpRequest, purpose: str, field: str) -> dict[str, Any]:

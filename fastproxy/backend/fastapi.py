@@ -16,7 +16,7 @@ from fastproxy import protocol
 from fastproxy.backend import asgi
 from fastproxy.backend.guard import Guard
 from fastproxy.backend.permission import Permission
-from fastproxy.backend.refusal import Reason, Refused
+from fastproxy.backend.refusal import Refused
 from fastproxy.backend.uploaded import Ask, UploadedFile
 
 
@@ -45,12 +45,7 @@ def uploaded(
 
     async def dependency(request: Request) -> AsyncIterator[UploadedFile]:
         async def read(limit: int) -> bytes:
-            body = b""
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > limit:
-                    raise Refused(Reason.BODY, "the report is longer than it says")
-            return body
+            return await asgi.collect(request.stream(), limit)
 
         try:
             yield await asgi.received(guard, request.scope, read, max_size)

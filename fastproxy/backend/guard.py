@@ -4,7 +4,6 @@ In two steps, for a body should be read only when the token deserves it: `verify
 `ask` and `file` judge the rest and spend the token.
 """
 
-import hashlib
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -112,7 +111,7 @@ class Guard:
 
         `max_size` in bytes: what the permission said. Raises Refused.
         """
-        if claims.get("body_sha256") != hashlib.sha256(body).hexdigest():
+        if claims.get("body_sha256") != protocol.body_hash(body):
             raise Refused(Reason.BODY, "a token for another body")
         self._spend(claims)
         file = UploadedFile.of_claims(claims)

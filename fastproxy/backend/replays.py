@@ -33,6 +33,11 @@ def key_of(jti: str) -> str:
     return hashlib.sha256(jti.encode()).hexdigest()
 
 
+def seconds_until(until: float) -> int:
+    """How long a store is to remember: a second too long, never too short."""
+    return max(1, int(until - time.time()) + 1)
+
+
 class Full(Exception):
     """As many tokens as may be remembered are remembered, and all of them are still good."""
 
@@ -112,5 +117,5 @@ class RedisReplays:
 
     def spend(self, jti: str, until: float) -> bool:
         """See Replays. Raises what the client raises."""
-        lifetime = max(1, int(until - time.time()) + 1)
-        return bool(self._client.set(self._prefix + key_of(jti), b"", nx=True, ex=lifetime))
+        key, lifetime = self._prefix + key_of(jti), seconds_until(until)
+        return bool(self._client.set(key, b"", nx=True, ex=lifetime))

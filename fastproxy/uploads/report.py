@@ -6,7 +6,7 @@ from typing import Final
 import orjson
 
 from fastproxy import claims, protocol
-from fastproxy.claims import Signer, body_hash
+from fastproxy.claims import Signer
 from fastproxy.message import Headers
 from fastproxy.uploads.permission import without_body_fields
 from fastproxy.wire.serialize import field_lines
@@ -37,7 +37,9 @@ def report(upload: StoredUpload, signer: Signer, method: bytes, path: str) -> tu
     """The body of the report and the field lines that describe and sign it."""
     told = asdict(upload)
     body = orjson.dumps({"upload": told})
-    token = signer.sign(protocol.UPLOAD, method, path, body_sha256=body_hash(body), upload=told)
+    token = signer.sign(
+        protocol.UPLOAD, method, path, body_sha256=protocol.body_hash(body), upload=told
+    )
     lines = b"Content-Type: %b\r\n%b: %b\r\n" % (CONTENT_TYPE, claims.UPLOAD_HEADER, token)
     return body, lines
 

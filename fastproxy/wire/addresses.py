@@ -13,7 +13,7 @@ def read_address(text: str) -> Address:
 
 
 def unmapped(address: Address) -> Address:
-    """"::ffff:192.0.2.1" is 192.0.2.1 (RFC 4291 section 2.5.5.2): sockets of both kinds say so."""
+    """`::ffff:192.0.2.1` is 192.0.2.1 (RFC 4291 section 2.5.5.2): sockets of both kinds say so."""
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
 

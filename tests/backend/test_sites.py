@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from fastproxy.claims import Signer, body_hash
-from fastproxy.protocol import AUTHORIZE, UPLOAD
+from fastproxy.claims import Signer
+from fastproxy.protocol import AUTHORIZE, UPLOAD, body_hash
 from tests.backend.honest import SECRET, SIGNER, ask_token
 from tests.backend.sites import SECTIONS, Site, sites
 from tests.conformance.spellings import spellings

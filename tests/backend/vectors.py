@@ -14,8 +14,8 @@ from unittest import mock
 
 import jwt
 
-from fastproxy.claims import Signer, body_hash
-from fastproxy.protocol import AUTHORIZE, UPLOAD
+from fastproxy.claims import Signer
+from fastproxy.protocol import AUTHORIZE, UPLOAD, body_hash
 from fastproxy.uploads.report import StoredUpload, report
 
 ABOUT = (

@@ -12,10 +12,9 @@ import jwt
 import msgspec
 import pytest
 
-from fastproxy.claims import body_hash
 from fastproxy.demo.configuration import Home
 from fastproxy.demo.run import choose_port
-from fastproxy.protocol import HEX_LENGTH
+from fastproxy.protocol import HEX_LENGTH, body_hash
 from fastproxy.uploads.answer import Permission, PresignedAnswer
 from fastproxy.uploads.report import StoredUpload
 from tests.demo.town import application, proxy
