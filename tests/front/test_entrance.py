@@ -77,6 +77,13 @@ class Site:
         transport.protocol.connection_made(transport)
         return transport
 
+    def welcome(self, certificates: Certificates) -> tuple[Raw, TlsClient]:
+        """A client with its preface and handshake behind it."""
+        raw = self.arrive(certificates)
+        client = TlsClient(raw, client_context())
+        client.connect(PREFACE)
+        return raw, client
+
 
 def run(story: Callable[[], object]) -> None:
     """In a loop, whose callbacks all run, and which has nothing to complain about."""
@@ -301,9 +308,7 @@ def test_plain_text_behind_the_handshake_is_no_request(certificates: Certificate
     async def story() -> None:
         served = Served()
         site = Site(served)
-        raw = site.arrive(certificates)
-        client = TlsClient(raw, client_context())
-        client.connect(PREFACE)
+        raw, client = site.welcome(certificates)
         raw.deliver(client.encrypt(GET % 1) + GET % 2)
         await turn()
         assert [target for target, _, _ in served.seen] == ["/1"]
@@ -353,9 +358,7 @@ def test_a_slow_reader_gets_every_byte_in_order(
 
     async def story() -> None:
         site = Site(lambda exchange: exchange.answer(200, [], body))
-        raw = site.arrive(certificates)
-        client = TlsClient(raw, client_context())
-        client.connect(PREFACE)
+        raw, client = site.welcome(certificates)
         client.received()
         raw.room = 0
         raw.deliver(client.encrypt(GET % 1))
@@ -412,9 +415,7 @@ def test_a_body_that_is_taken_slowly_arrives_whole(
     async def story() -> None:
         slow: list[Slow] = []
         site = Site(lambda exchange: slow.append(Slow(exchange)))
-        raw = site.arrive(certificates)
-        client = TlsClient(raw, client_context())
-        client.connect(PREFACE)
+        raw, client = site.welcome(certificates)
         head = b"PUT /x HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % len(body)
         raw.deliver(client.encrypt(head) + client.encrypt(body), [size * 9 for size in cuts])
         steps = 0
@@ -438,9 +439,7 @@ def test_what_a_paused_body_keeps_is_bounded(certificates: Certificates) -> None
     def story() -> None:
         slow: list[Slow] = []
         site = Site(lambda exchange: slow.append(Slow(exchange)))
-        raw = site.arrive(certificates)
-        client = TlsClient(raw, client_context())
-        client.connect(PREFACE)
+        raw, client = site.welcome(certificates)
         head = b"PUT /x HTTP/1.1\r\nHost: h\r\nContent-Length: 9000000\r\n\r\n"
         raw.deliver(client.encrypt(head) + client.encrypt(bytes(9_000_000)))
         assert not raw.is_reading
@@ -452,9 +451,7 @@ def test_what_a_paused_body_keeps_is_bounded(certificates: Certificates) -> None
 def test_a_goodbye_ends_the_connection_and_is_answered(certificates: Certificates) -> None:
     async def story() -> None:
         site = Site(Served())
-        raw = site.arrive(certificates)
-        client = TlsClient(raw, client_context())
-        client.connect(PREFACE)
+        raw, client = site.welcome(certificates)
         with pytest.raises(ssl.SSLWantReadError):
             client.tls.unwrap()
         raw.deliver(client.outgoing.read())
@@ -471,9 +468,7 @@ def test_an_answer_that_ends_with_the_connection_ends_with_a_goodbye(
 ) -> None:
     async def story() -> None:
         site = Site(Served())
-        raw = site.arrive(certificates)
-        client = TlsClient(raw, client_context())
-        client.connect(PREFACE)
+        raw, client = site.welcome(certificates)
         raw.deliver(client.encrypt(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"))
         await turn()
         assert client.received().endswith(b"hello")
@@ -486,9 +481,7 @@ def test_a_cut_body_is_no_complete_body_even_without_a_goodbye(certificates: Cer
     async def story() -> None:
         slow: list[Slow] = []
         site = Site(lambda exchange: slow.append(Slow(exchange)))
-        raw = site.arrive(certificates)
-        client = TlsClient(raw, client_context())
-        client.connect(PREFACE)
+        raw, client = site.welcome(certificates)
         raw.deliver(
             client.encrypt(b"PUT /x HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n12345")
         )
@@ -505,9 +498,7 @@ def test_a_cut_body_is_no_complete_body_even_without_a_goodbye(certificates: Cer
 def test_an_early_answer_is_read_by_a_client_that_still_sends(certificates: Certificates) -> None:
     async def story() -> None:
         site = Site(lambda exchange: exchange.answer(403, [], b"no"))
-        raw = site.arrive(certificates)
-        client = TlsClient(raw, client_context())
-        client.connect(PREFACE)
+        raw, client = site.welcome(certificates)
         head = b"PUT /x HTTP/1.1\r\nHost: h\r\nContent-Length: 9000000\r\n\r\n"
         raw.deliver(client.encrypt(head) + client.encrypt(bytes(100_000)))
         await turn()
@@ -528,9 +519,7 @@ def test_an_early_answer_is_read_by_a_client_that_still_sends(certificates: Cert
 
 def test_who_does_not_read_his_answers_is_not_read_from(certificates: Certificates) -> None:
     async def story() -> None:
-        raw = Site(Served()).arrive(certificates)
-        client = TlsClient(raw, client_context())
-        client.connect(PREFACE)
+        raw, client = Site(Served()).welcome(certificates)
         raw.room = 0
         raw.deliver(b"".join(client.encrypt(GET % number) for number in range(3000)))
         assert not raw.is_reading
@@ -542,9 +531,7 @@ def test_who_does_not_read_his_answers_is_not_read_from(certificates: Certificat
 def test_what_tls_itself_says_to_who_does_not_read_is_bounded(certificates: Certificates) -> None:
     async def story() -> None:
         site = Site(Served())
-        raw = site.arrive(certificates)
-        client = TlsClient(raw, client_context())
-        client.connect(PREFACE)
+        raw, client = site.welcome(certificates)
         raw.room = 0
         channel = channel_of(raw)
         for _ in range(300):

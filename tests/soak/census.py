@@ -4,7 +4,7 @@ import asyncio
 import gc
 import json
 import os
-import threading
+from pathlib import Path
 
 from fastproxy.deadlines import Timed
 from fastproxy.handlers.python_handler import Request, Response
@@ -18,14 +18,17 @@ async def census(_: Request) -> Response:
         "pid": os.getpid(),
         "objects": len(objects),
         "tasks": len(asyncio.all_tasks()),
-        "threads": threading.active_count(),
         "timed": sum(issubclass(type(one), Timed) for one in objects),
-        "descriptors": len(os.listdir("/proc/self/fd")),
-        "resident": _resident(),
+        **held_by("self"),
     }
     return Response(200, json.dumps(found), content_type="application/json")
 
 
-def _resident() -> int:
-    with open("/proc/self/statm") as statm:
-        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def held_by(pid: int | str) -> dict[str, int]:
+    """What the kernel says that a process holds."""
+    proc = Path(f"/proc/{pid}")
+    return {
+        "resident": int((proc / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"),
+        "descriptors": len(os.listdir(proc / "fd")),
+        "threads": len(os.listdir(proc / "task")),
+    }

@@ -1,14 +1,12 @@
 """The three acts, and the judgement."""
 
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 from tests.service.running import children
+from tests.soak.census import held_by
 from tests.soak.mischief import Mischief
 from tests.soak.town import Town
 from tests.soak.visitors import ALL, Gate, Visitor
@@ -92,7 +90,7 @@ class _Soak:
         self._say("reloads")
         self._mischief.reloads = True
         time.sleep(seconds * 0.2)
-        before = _held_by(self._town.site.pid)
+        before = held_by(self._town.site.pid)
         time.sleep(seconds * 0.3)
         self._say("reloads and kills")
         self._mischief.kills = True
@@ -102,7 +100,7 @@ class _Soak:
         self._rest()
         eventually(lambda: not self._held(), "nothing is held")
         eventually(lambda: not self._town.site.journal(), "an empty journal")
-        self._compare("master", before, _held_by(self._town.site.pid), _MAY_GROW_IN_MASTER)
+        self._compare("master", before, held_by(self._town.site.pid), _MAY_GROW_IN_MASTER)
         eventually(lambda: not self._town.bucket.unfinished(), "no unfinished upload", within=60)
         if left := set(self._town.bucket.keys()) - self._kept():
             self._fault(f"objects that nobody was told of: {left}")
@@ -184,12 +182,3 @@ class _Soak:
         verdict.reloads = len(self._mischief.reloaded_at)
         verdict.kills = len(self._mischief.killed_at)
         verdict.store_faults = self._mischief.faults
-
-
-def _held_by(pid: int) -> dict[str, Any]:
-    proc = Path(f"/proc/{pid}")
-    return {
-        "resident": int((proc / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"),
-        "descriptors": len(os.listdir(proc / "fd")),
-        "threads": len(os.listdir(proc / "task")),
-    }
