@@ -43,6 +43,7 @@ ALLOWED = {
     "upstream": {"deadlines", "errors", "keepalive", "message", "reactor", "shortcut", "wire"},
     "storage": {"config", "errors", "message"},
     "memory": {"_chunker", "config", "errors"},
+    "zips": set(),
     "claims": {"protocol"},
     "uploads": {
         *("claims", "config", "errors", "memory", "message", "protocol", "storage", "upstream"),
