@@ -36,6 +36,7 @@ from fastproxy.handlers.upload_body import make_upload
 from fastproxy.handlers.upload_kit import UploadKit
 from fastproxy.memory.arena import Arena
 from fastproxy.observe.upload_metrics import UploadMetrics
+from fastproxy.protocol import DIALECTS, NATIVE, Dialect
 from fastproxy.reactor import Reactor
 from fastproxy.storage.journal import Journal
 from fastproxy.storage.open import open_presigned, open_store
@@ -126,7 +127,8 @@ def make_target(name: str, backend: Backend, reactor: Reactor) -> Target:
     verify = backend.tls_verify
     tls = tls_context(backend.ca_file, verify=verify) if origin.is_tls else None
     pool = Pool(origin, limits, reactor, tls, backend.tls_server_name)
-    return Target(name, pool, backend.header_timeout, backend.body_timeout)
+    dialect = DIALECTS[backend.dialect]
+    return Target(name, pool, backend.header_timeout, backend.body_timeout, dialect)
 
 
 def make_arena(config: Config, loop: asyncio.AbstractEventLoop) -> Arena | None:
@@ -158,17 +160,23 @@ class Handlers:
         self._stores = stores
         self._arena = arena
         self._upload_metrics = metrics
-        self._signer = self._make_signer()
+        self._signers = self._make_signers()
         self.tasks = Tasks()
         self.uploads = Tasks()
         self.applications: list[AsgiApplication] = []
         self.by_index: list[Serve] = [self._make(route) for route in config.route]
 
-    def _make_signer(self) -> Signer | None:
+    def _make_signers(self) -> dict[Dialect, Signer]:
+        """None without a secret. `auth.issuer` is for backends that can be told of it."""
         auth = self._config.auth
         if not auth.secret_file:
-            return None
-        return Signer(read_secret(auth.secret_file), auth.issuer, auth.ttl)
+            return {}
+        secret = read_secret(auth.secret_file)
+        issuers = {each: each.issuer for each in DIALECTS.values()} | {NATIVE: auth.issuer}
+        return {
+            dialect: Signer(secret, issuer, auth.ttl, dialect=dialect)
+            for dialect, issuer in issuers.items()
+        }
 
     def _make(self, route: AnyRoute) -> Serve:
         if isinstance(route, ProxyRoute):
@@ -203,7 +211,8 @@ class Handlers:
         return shield
 
     def _make_upload(self, route: UploadRoute) -> Serve:
-        stores, arena, signer = self._stores, self._arena, self._signer
+        stores, arena, target = self._stores, self._arena, self._targets[route.backend]
+        signer = self._signers.get(target.dialect)
         assert arena is not None  # noqa: S101 - made for this very route
         if signer is None:
             raise ValueError(f"route {route.name or route.path}: uploads need [auth] secret_file")
@@ -211,14 +220,14 @@ class Handlers:
         checks = getattr(store_config, "checksum", "none") != "none"
         kit = UploadKit(
             route,
-            self._targets[route.backend],
+            target,
             stores.by_name.get(route.store),
             arena,
             signer,
             lambda target: open_presigned(target, stores.client.request, stores.undoing),
             self._upload_metrics,
             self.uploads,
-            self._targets[route.backend].pool.reactor.deadlines,
+            target.pool.reactor.deadlines,
             may_stream=not route.retain and not checks,
             turns=Turns(getattr(store_config, "connections", SHARED_CONNECTIONS)),
         )

@@ -1,25 +1,88 @@
 """The words that fastproxy and a backend share (docs/protocol.md), for either side to import.
 
-Nothing but the standard library is imported here: a backend has no more of ours than this and
-`fastproxy.backend`.
+They are data, one `Dialect` for each kind of backend: NATIVE is the protocol of our own, GITLAB the
+one between GitLab's Rails application and Workhorse (docs/gitlab.md). Nothing but the standard
+library is imported here: a backend has no more of ours than this and `fastproxy.backend`.
 """
 
 import base64
 import binascii
 import hashlib
+from dataclasses import dataclass
 from typing import Final
 
-AUTHORIZE_HEADER: Final = "Fastproxy-Authorize"
-UPLOAD_HEADER: Final = "Fastproxy-Upload"
-# What a token is good for: its `aud`.
+# What a token is good for: its `aud`, where the dialect has one.
 AUTHORIZE: Final = "fastproxy-authorize"
 UPLOAD: Final = "fastproxy-upload"
 ALGORITHM: Final = "HS256"
-ISSUER: Final = "fastproxy"
-AUTHORIZE_SUFFIX: Final = "/authorize"
 
-PERMISSION_TYPE: Final = "application/vnd.fastproxy.authorize+json"
-REPORT_TYPE: Final = "application/vnd.fastproxy.upload+json"
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """Every word of the wire between fastproxy and one kind of backend.
+
+    `..._field` are names of header fields as they are sent; an empty one is not sent. Where a
+    dialect has no word for something, it is left out of what is said.
+    """
+
+    name: str  # in the configuration: `dialect` of a backend
+    prefix: str  # of header fields that only fastproxy and the backend may send each other
+    private_types: str  # what content types begin with that no client may see
+
+    # Tokens.
+    issuer: str  # `iss`
+    bindings: frozenset[str]  # the claims that every token has
+    question_claims: frozenset[str]  # those that only the question has
+
+    # Asking for permission.
+    authorize_suffix: str
+    version_field: str  # who is asking or telling
+    question_field: str  # the token of a question
+    permission_type: str  # of an answer that is a permission; any other is a refusal
+
+    # Telling of an upload that is stored.
+    report_field: str  # the token that says so
+
+    # Taking an answer over.
+    send_field: str  # what is to be sent in place of the answer's body
+    detect_field: str  # whether to look at the bytes of a body for its type
+
+
+NATIVE: Final = Dialect(
+    name="native",
+    prefix="Fastproxy-",
+    private_types="application/vnd.fastproxy.",
+    issuer="fastproxy",
+    bindings=frozenset({"iss", "aud", "iat", "exp", "jti", "method", "path"}),
+    question_claims=frozenset({"length", "content_type"}),
+    authorize_suffix="/authorize",
+    version_field="",
+    question_field="Fastproxy-Authorize",
+    permission_type="application/vnd.fastproxy.authorize+json",
+    report_field="Fastproxy-Upload",
+    send_field="Fastproxy-Send",
+    detect_field="Fastproxy-Detect-Content-Type",
+)
+# Rails verifies the signature and `iss`; ruby-jwt believes no token past its `exp`, which Workhorse
+# does not set: whoever reads one of its tokens may use it for ever.
+GITLAB: Final = Dialect(
+    name="gitlab",
+    prefix="Gitlab-Workhorse",
+    private_types="application/vnd.gitlab-workhorse+json",
+    issuer="gitlab-workhorse",
+    bindings=frozenset({"iss", "iat", "exp"}),
+    question_claims=frozenset(),
+    authorize_suffix="/authorize",
+    version_field="Gitlab-Workhorse",
+    question_field="Gitlab-Workhorse-Api-Request",
+    permission_type="application/vnd.gitlab-workhorse+json",
+    report_field="Gitlab-Workhorse-Multipart-Fields",
+    send_field="Gitlab-Workhorse-Send-Data",
+    detect_field="Gitlab-Workhorse-Detect-Content-Type",
+)
+DIALECTS: Final = {dialect.name: dialect for dialect in (NATIVE, GITLAB)}
+
+REPORT_TYPE: Final = "application/vnd.fastproxy.upload+json"  # of a native report
 
 MAX_KEY: Final = 1024  # bytes; S3's limit
 MAX_ID: Final = 2048  # bytes; it travels in a signed header field, of which gunicorn takes 8 KiB

@@ -45,13 +45,14 @@ ALLOWED = {
     "memory": {"_chunker", "config", "errors"},
     "zips": set(),
     "claims": {"protocol"},
+    "asking": {"claims", "errors", "message", "upstream", "wire"},
     "uploads": {
-        *("claims", "config", "errors", "memory", "message", "protocol", "storage", "upstream"),
-        "wire",
+        *("asking", "claims", "config", "errors", "memory", "message", "protocol", "storage"),
+        *("upstream", "wire"),
     },
     "handlers": {
-        *("claims", "config", "deadlines", "errors", "exchange", "memory", "message", "observe"),
-        *("sides", "storage", "uploads", "upstream", "wire"),
+        *("asking", "claims", "config", "deadlines", "errors", "exchange", "memory", "message"),
+        *("observe", "protocol", "sides", "storage", "uploads", "upstream", "wire"),
     },
     # The near side.
     "front": {
@@ -67,7 +68,7 @@ ALLOWED = {
     "reporting": {"context", "errors", "exchange", "observe"},
     "gauges": {"front", "handlers", "memory", "observe"},
     "assembly": {
-        *("claims", "config", "errors", "exchange", "handlers", "memory", "observe"),
+        *("claims", "config", "errors", "exchange", "handlers", "memory", "observe", "protocol"),
         *("reactor", "storage", "upstream"),
     },
     "app": {

@@ -26,8 +26,8 @@ Allow = Callable[[Ask, Scope], Awaitable[Permission | None]]
 
 _FILE: Final = "fastproxy.upload"
 _TOKENS: Final = (
-    protocol.AUTHORIZE_HEADER.lower().encode(),
-    protocol.UPLOAD_HEADER.lower().encode(),
+    protocol.NATIVE.question_field.lower().encode(),
+    protocol.NATIVE.report_field.lower().encode(),
 )
 
 
@@ -44,7 +44,7 @@ async def asked(guard: Guard, scope: Scope, max_size: int | None = None) -> Ask:
 
     In a thread, like `received`: the store of spent tokens may be a network away.
     """
-    token = field(scope, protocol.AUTHORIZE_HEADER)
+    token = field(scope, protocol.NATIVE.question_field)
     claims = guard.verify(protocol.AUTHORIZE, scope["method"], scope["path"], token)
     return await asyncio.to_thread(guard.ask, claims, max_size)
 
@@ -56,7 +56,7 @@ async def received(
     max_size: int | None = None,
 ) -> UploadedFile:
     """The file of a request; `read` is asked for at most so many bytes. Raises Refused."""
-    token = field(scope, protocol.UPLOAD_HEADER)
+    token = field(scope, protocol.NATIVE.report_field)
     claims = guard.verify(protocol.UPLOAD, scope["method"], scope["path"], token)
     body = await read(announced_length(field(scope, "Content-Length")))
     return await asyncio.to_thread(guard.file, claims, body, max_size)
@@ -111,7 +111,7 @@ class UploadMiddleware:
             permission = await found.route.allow(ask, bare)
             if permission is None:
                 raise Refused(Reason.DENIED, "this upload is not allowed")
-            await _answer(send, 200, protocol.PERMISSION_TYPE, permission.json())
+            await _answer(send, 200, protocol.NATIVE.permission_type, permission.json())
         else:
             body = _Body(receive)
             bare[_FILE] = await received(self._guard, scope, body.read, found.route.max_size)

@@ -51,7 +51,7 @@ def asked(
             except Refused as refused:
                 return _refusal(request, refused)
             if isinstance(answer, Permission):
-                return HttpResponse(answer.json(), content_type=protocol.PERMISSION_TYPE)
+                return HttpResponse(answer.json(), content_type=protocol.NATIVE.permission_type)
             return answer
 
         return view

@@ -57,7 +57,7 @@ def uploaded(
 
 def permitted(permission: Permission) -> Response:
     """The answer "yes, and there"."""
-    return Response(permission.json(), media_type=protocol.PERMISSION_TYPE)
+    return Response(permission.json(), media_type=protocol.NATIVE.permission_type)
 
 
 def _http_exception(request: Request, refused: Refused) -> HTTPException:

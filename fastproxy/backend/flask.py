@@ -48,7 +48,7 @@ def asked(
             except Refused as refused:
                 return _refusal(refused)
             if isinstance(answer, Permission):
-                return Response(answer.json(), mimetype=protocol.PERMISSION_TYPE)
+                return Response(answer.json(), mimetype=protocol.NATIVE.permission_type)
             return answer
 
         return view

@@ -58,8 +58,8 @@ class Guard:
         secrets: bytes | Sequence[bytes],
         replays: Replays,
         *,
-        issuer: str = protocol.ISSUER,
-        suffix: str = protocol.AUTHORIZE_SUFFIX,
+        issuer: str = protocol.NATIVE.issuer,
+        suffix: str = protocol.NATIVE.authorize_suffix,
         leeway_s: float = _LEEWAY_S,
         clock: Callable[[], float] = time.time,
     ) -> None:

@@ -73,7 +73,7 @@ class Permission:
                 raise ValueError(f"{name}: {value}")
 
     def json(self) -> bytes:
-        """The body of the answer; its type is fastproxy.protocol.PERMISSION_TYPE."""
+        """The body of the answer; its type is fastproxy.protocol.NATIVE.permission_type."""
         return json.dumps(_given(self), allow_nan=False).encode()
 
 

@@ -21,8 +21,8 @@ from fastproxy.backend.uploaded import Ask, UploadedFile
 # May it happen, and where to? None: no. It may raise Refused.
 Allow = Callable[[Ask, WSGIEnvironment], Permission | None]
 
-AUTHORIZE_FIELD: Final = "HTTP_" + protocol.AUTHORIZE_HEADER.upper().replace("-", "_")
-UPLOAD_FIELD: Final = "HTTP_" + protocol.UPLOAD_HEADER.upper().replace("-", "_")
+AUTHORIZE_FIELD: Final = "HTTP_" + protocol.NATIVE.question_field.upper().replace("-", "_")
+UPLOAD_FIELD: Final = "HTTP_" + protocol.NATIVE.report_field.upper().replace("-", "_")
 _FILE: Final = "fastproxy.upload"
 
 
@@ -66,7 +66,8 @@ class UploadMiddleware:
             if found.is_question:
                 claims = self._guard.verify(protocol.AUTHORIZE, method, path, tokens[0])
                 permission = _permission(found, self._guard, claims, environ)
-                return _answer(start_response, "200 OK", protocol.PERMISSION_TYPE, permission)
+                kind = protocol.NATIVE.permission_type
+                return _answer(start_response, "200 OK", kind, permission)
             claims = self._guard.verify(protocol.UPLOAD, method, path, tokens[1])
             body = environ["wsgi.input"].read(announced_length(environ.get("CONTENT_LENGTH")))
             environ[_FILE] = self._guard.file(claims, body, found.route.max_size)

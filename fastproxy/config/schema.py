@@ -113,6 +113,7 @@ class Backend(Strict, frozen=True, kw_only=True):
     """A service behind us. `address`: "http://HOST:PORT", "https://HOST:PORT" or "unix:/path"."""
 
     address: str
+    dialect: Literal["native", "gitlab"] = "native"  # what it is asked and told with
     connect_timeout: Duration = Duration(5)
     header_timeout: Duration = Duration(300)  # Workhorse's proxyHeadersTimeout
     body_timeout: Duration = Duration(60)  # between two reads of a response body

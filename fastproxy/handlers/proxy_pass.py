@@ -12,6 +12,7 @@ from fastproxy.errors import BackendClosed, BackendFault, BadResponse, Fastproxy
 from fastproxy.exchange import PENDING, Exchange, Stage
 from fastproxy.handlers.forwarded import request_lines
 from fastproxy.message import ResponseHead
+from fastproxy.protocol import NATIVE, Dialect
 from fastproxy.upstream.connection import UpstreamConnection
 from fastproxy.upstream.pool import Pool
 from fastproxy.wire.framing import LAST_CHUNK, Piece, frame_chunk
@@ -23,15 +24,21 @@ _IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", 
 class Target:
     """A backend as a handler sees it. Durations in seconds."""
 
-    __slots__ = ("body_timeout_s", "header_timeout_s", "name", "pool")
+    __slots__ = ("body_timeout_s", "dialect", "header_timeout_s", "name", "pool")
 
     def __init__(
-        self, name: str, pool: Pool, header_timeout_s: float, body_timeout_s: float
+        self,
+        name: str,
+        pool: Pool,
+        header_timeout_s: float,
+        body_timeout_s: float,
+        dialect: Dialect = NATIVE,
     ) -> None:
         self.name = name
         self.pool = pool
         self.header_timeout_s = header_timeout_s
         self.body_timeout_s = body_timeout_s
+        self.dialect = dialect
 
 
 class Outgoing:

@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from fastproxy.asking import Question
 from fastproxy.claims import Signer
 from fastproxy.errors import FastproxyError, Retry
 from fastproxy.exchange import Exchange, Stage
@@ -12,7 +13,6 @@ from fastproxy.handlers.proxy_pass import Forwarding, Outgoing, Target
 from fastproxy.message import ResponseHead
 from fastproxy.storage.contract import Stored
 from fastproxy.storage.tracked import TrackedStore
-from fastproxy.uploads.permission import Question
 from fastproxy.uploads.report import StoredUpload, report, report_lines
 from fastproxy.wire.framing import Piece
 

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from enum import Enum
 from typing import Final, TypeVar
 
+from fastproxy.asking import Question
 from fastproxy.deadlines import Timed
 from fastproxy.errors import BackendFault, Bug, FastproxyError, ShuttingDown
 from fastproxy.exchange import Exchange
@@ -29,7 +30,6 @@ from fastproxy.storage.tracked import TrackedStore
 from fastproxy.uploads.answer import Permission
 from fastproxy.uploads.digests import Digests, require_available
 from fastproxy.uploads.live import PIECES, piece_sizes
-from fastproxy.uploads.permission import Question, ask
 from fastproxy.uploads.plan import plan_parts
 from fastproxy.uploads.report import StoredUpload
 from fastproxy.uploads.transfer import LiveTransfer, Transfer, late
@@ -134,11 +134,9 @@ class Upload(Timed):
             self._buffer = None  # or all of us would wait for the collector of cycles
 
     async def _admit(self) -> None:
-        kit, exchange, target = self._kit, self._exchange, self._kit.target
-        question, connection = question_of(self._exchange), self._take_connection()
-        answer = await ask(
-            question, kit.route, target.pool, kit.signer, target.header_timeout_s, connection
-        )
+        kit, exchange = self._kit, self._exchange
+        question, connection = question_of(exchange), self._take_connection()
+        answer = await kit.asker.ask(question, connection)
         exchange.backend_s += time.monotonic() - self._started
         if isinstance(answer, Answer):
             self._refuse(answer)

@@ -1,8 +1,10 @@
 """What all uploads of one route share."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
+from fastproxy.asking import Asker, Question
 from fastproxy.claims import Signer
 from fastproxy.config.schema import UploadRoute
 from fastproxy.deadlines import Deadlines
@@ -16,8 +18,7 @@ from fastproxy.memory.arena import Arena
 from fastproxy.observe.upload_metrics import UploadMetrics
 from fastproxy.storage.presigned import PresignedTarget
 from fastproxy.storage.tracked import TrackedStore
-from fastproxy.uploads.answer import Permission, presigned_target
-from fastproxy.uploads.permission import Question
+from fastproxy.uploads.answer import Permission, presigned_target, read_permission
 
 
 @dataclass
@@ -35,6 +36,16 @@ class UploadKit:
     deadlines: Deadlines
     turns: Turns  # of whole bodies, to be stored
     may_stream: bool = False  # known lengths need not be held
+    asker: Asker[Permission] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.asker = Asker(
+            self.target.pool,
+            self.signer,
+            self.route.authorize_suffix,
+            self.target.header_timeout_s,
+            partial(read_permission, route=self.route),
+        )
 
     def store_for(self, permission: Permission) -> TrackedStore:
         """Where the backend wants it. Raises BadAuthorizeAnswer."""

@@ -10,18 +10,15 @@ Every field may be left out; without `key` one is made up. Unknown fields are re
 that misspells `max_size` must not be understood as "no limit".
 """
 
-from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
 
+from fastproxy.asking import strict
 from fastproxy.config.schema import UploadRoute
 from fastproxy.errors import BadAuthorizeAnswer
-from fastproxy.protocol import HEX_LENGTH, MAX_ID, MAX_KEY, PERMISSION_TYPE
+from fastproxy.protocol import HEX_LENGTH, MAX_ID, MAX_KEY
 from fastproxy.storage.presigned import DEFAULT_PUT_HEADERS, PresignedTarget
-
-CONTENT_TYPE: Final = PERMISSION_TYPE.encode()
-MAX_ANSWER_BYTES: Final = 8 << 20  # 10,000 part URLs, each with a session token's signature
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -54,15 +51,12 @@ class Permission(_Strict, frozen=True, kw_only=True):
     presigned: PresignedAnswer | None = None
 
 
-_decode = msgspec.json.Decoder(Permission).decode
+_decode = strict(Permission)
 
 
 def read_permission(body: bytes, route: UploadRoute) -> Permission:
     """The permission in an answer's body. Raises BadAuthorizeAnswer, which names the field."""
-    try:
-        permission = _decode(body)
-    except msgspec.MsgspecError as error:
-        raise BadAuthorizeAnswer(str(error)) from None
+    permission = _decode(body)
     _judge(permission)
     if permission.presigned is not None:
         _judge_hosts(permission.presigned, route)

@@ -5,10 +5,10 @@ from typing import Final
 
 import orjson
 
-from fastproxy import claims, protocol
+from fastproxy import protocol
+from fastproxy.asking import without_body_fields
 from fastproxy.claims import Signer
 from fastproxy.message import Headers
-from fastproxy.uploads.permission import without_body_fields
 from fastproxy.wire.serialize import field_lines
 
 CONTENT_TYPE: Final = protocol.REPORT_TYPE.encode()
@@ -40,7 +40,8 @@ def report(upload: StoredUpload, signer: Signer, method: bytes, path: str) -> tu
     token = signer.sign(
         protocol.UPLOAD, method, path, body_sha256=protocol.body_hash(body), upload=told
     )
-    lines = b"Content-Type: %b\r\n%b: %b\r\n" % (CONTENT_TYPE, claims.UPLOAD_HEADER, token)
+    name = signer.dialect.report_field.encode()
+    lines = b"Content-Type: %b\r\n%b: %b\r\n" % (CONTENT_TYPE, name, token)
     return body, lines
 
 

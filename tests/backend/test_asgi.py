@@ -8,7 +8,7 @@ import pytest
 
 from fastproxy.backend import Ask, Guard, MemoryReplays, Permission, Reason, Refused, UploadRoute
 from fastproxy.backend.asgi import Message, Receive, Scope, Send, UploadMiddleware, uploaded
-from fastproxy.protocol import PERMISSION_TYPE
+from fastproxy.protocol import NATIVE
 from tests.backend.honest import SECRET, ask_token, report_of
 
 
@@ -99,7 +99,7 @@ def tells(token: str) -> list[tuple[str, str]]:
 
 def test_a_question_is_answered_without_the_application(site: Site) -> None:
     status, headers, body = site.visit("PUT", "/uploads/a/authorize", None, asks(ask_token()))
-    assert (status, headers["content-type"]) == (200, PERMISSION_TYPE)
+    assert (status, headers["content-type"]) == (200, NATIVE.permission_type)
     assert json.loads(body) == {"key": "k", "id": "a"}
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from fastproxy.backend import Ask, Guard, MemoryReplays, Permission, Reason, Refused, UploadRoute
 from fastproxy.backend.wsgi import UploadMiddleware, uploaded
-from fastproxy.protocol import PERMISSION_TYPE
+from fastproxy.protocol import NATIVE
 from tests.backend.honest import SECRET, ask_token, report_of
 
 ROUTE = r"/uploads/[^/]+"
@@ -88,7 +88,7 @@ def test_a_question_is_answered_without_the_application(site: Site) -> None:
     status, headers, body = site.visit(
         "PUT", "/uploads/a/authorize", HTTP_FASTPROXY_AUTHORIZE=ask_token()
     )
-    assert (status, headers["Content-Type"]) == (200, PERMISSION_TYPE)
+    assert (status, headers["Content-Type"]) == (200, NATIVE.permission_type)
     assert json.loads(body) == {"key": "k", "id": "a"}
 
 

@@ -13,6 +13,7 @@ import pytest
 from fastproxy.claims import Signer
 from fastproxy.config.schema import UploadRoute
 from fastproxy.demo.monolith import make_app
+from fastproxy.protocol import NATIVE
 from fastproxy.uploads import answer
 from tests.backend.honest import SECRET, ask_token, report_of
 
@@ -64,7 +65,7 @@ def store(home: Path, key: str = "incoming/1") -> Path:
 
 def test_a_permission_is_one_that_fastproxy_reads(home: Path) -> None:
     visit = Visit(home, "PUT", "/uploads/a/authorize?x=1", authorize=ask_token())
-    assert (visit.status, visit.headers["Content-Type"].encode()) == (200, answer.CONTENT_TYPE)
+    assert (visit.status, visit.headers["Content-Type"]) == (200, NATIVE.permission_type)
     permission = answer.read_permission(visit.body, UploadRoute())
     assert (permission.id, permission.hashes) == ("a", ("sha256",))
 

@@ -5,16 +5,17 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import jwt
+import msgspec
 import pytest
 import uvloop
 
+from fastproxy.asking import Asker, Question, authorize_target, strict
 from fastproxy.claims import Signer
-from fastproxy.config.schema import UploadRoute
 from fastproxy.deadlines import Deadlines
 from fastproxy.errors import BackendClosed, BadAuthorizeAnswer, BadResponse
+from fastproxy.protocol import GITLAB, NATIVE, Dialect
 from fastproxy.reactor import Reactor
-from fastproxy.uploads.answer import Permission
-from fastproxy.uploads.permission import Question, ask, authorize_target
 from fastproxy.upstream.client import Answer, Call, perform
 from fastproxy.upstream.origin import parse_origin
 from fastproxy.upstream.pool import Pool, PoolLimits
@@ -38,8 +39,9 @@ QUESTION = Question(
     None,
     "image/png",
 )
-ROUTE = UploadRoute()
+SECRET = b"s" * 40
 PERMISSION_TYPE = b"Content-Type: application/vnd.fastproxy.authorize+json; v=1\r\n"
+GITLAB_TYPE = b"application/vnd.gitlab-workhorse+json"
 PERMIT = response(b"{}", fields=PERMISSION_TYPE)
 
 
@@ -60,9 +62,17 @@ def with_pool(address: str, work: Callable[[Pool], Awaitable[T]]) -> T:
     return uvloop.run(run())
 
 
-def asked(pool: Pool, route: UploadRoute = ROUTE) -> Awaitable[Permission | Answer]:
+class Permission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What some handler wants to know."""
+
+    place: str = ""
+    urls: tuple[str, ...] = ()
+
+
+def asked(pool: Pool, dialect: Dialect = NATIVE) -> Awaitable[Permission | Answer]:
     """Ask once."""
-    return ask(QUESTION, route, pool, Signer(b"s" * 40, "fastproxy", 60), 10.0)
+    signer = Signer(SECRET, dialect.issuer, 60, dialect=dialect)
+    return Asker(pool, signer, "/authorize", 10.0, strict(Permission)).ask(QUESTION)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +82,7 @@ def asked(pool: Pool, route: UploadRoute = ROUTE) -> Awaitable[Permission | Answ
         (b"/a/", "/authorize", b"/a/authorize"),
         (b"/a?b=/c", "/authorize", b"/a/authorize?b=/c"),
         (b"/a%2Fb", "/may", b"/a%2Fb/may"),
+        (b"/a/?b", "", b"/a/?b"),
     ],
 )
 def test_the_suffix_stands_behind_the_path(target: bytes, suffix: str, expected: bytes) -> None:
@@ -142,14 +153,43 @@ def test_a_permission_with_an_error_status_goes_nowhere() -> None:
 
 def test_as_many_signed_parts_as_s3_takes_fit_into_a_permission() -> None:
     urls = [f"http://store/{number:05}?{'s' * 700}" for number in range(10_000)]
-    answer = {"presigned": {"part_urls": urls, "part_size": 5 << 20}}
-    permit = response(json.dumps(answer).encode(), fields=PERMISSION_TYPE)
-    route = UploadRoute(allowed_hosts=("store",))
+    permit = response(json.dumps({"urls": urls}).encode(), fields=PERMISSION_TYPE)
     with origin(lambda peer: peer.send(permit) if peer.request() else None) as backend:
-        permission = with_pool(backend.address, lambda pool: asked(pool, route))
-    assert isinstance(permission, Permission)
-    assert permission.presigned is not None
-    assert permission.presigned.part_urls == tuple(urls)
+        permission = with_pool(backend.address, asked)
+    assert permission == Permission(urls=tuple(urls))
+
+
+def test_what_is_no_permission_of_that_type_is_the_backends_fault() -> None:
+    deep = b"[" * 100_000
+    for body in (b"{", b"[]", b'{"place": 7}', b'{"other": 1}', b'{"place": "\xff"}', deep):
+        with pytest.raises(BadAuthorizeAnswer):
+            strict(Permission)(body)
+
+
+def test_deep_unknown_values_end_in_the_same_fault() -> None:
+    class Tolerant(msgspec.Struct):
+        place: str = ""
+
+    with pytest.raises(BadAuthorizeAnswer):
+        strict(Tolerant)(b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}")
+
+
+def test_gitlab_is_asked_in_its_own_words() -> None:
+    permit = response(b'{"place": "a"}', fields=b"Content-Type: %b\r\n" % GITLAB_TYPE)
+    with origin(lambda peer: peer.send(permit) if peer.request() else None) as backend:
+        permission = with_pool(backend.address, lambda pool: asked(pool, GITLAB))
+    assert permission == Permission("a")
+    request = backend.requests[0]
+    token = (request.header(b"gitlab-workhorse-api-request") or b"").decode()
+    claims = jwt.decode(token, SECRET, algorithms=["HS256"], issuer="gitlab-workhorse")
+    assert set(claims) == {"iss", "iat", "exp"}
+    assert (request.header(b"gitlab-workhorse") or b"").startswith(b"fastproxy-")
+    assert request.header(b"fastproxy-authorize") is None
+
+
+def test_a_permission_in_another_dialect_is_a_refusal() -> None:
+    with origin(lambda peer: peer.send(PERMIT) if peer.request() else None) as backend:
+        assert isinstance(with_pool(backend.address, lambda pool: asked(pool, GITLAB)), Answer)
 
 
 def test_an_enormous_answer_is_cut_off() -> None:

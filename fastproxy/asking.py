@@ -1,0 +1,140 @@
+"""Ask a backend for permission before anything is done with a request.
+
+Made once for a route, by its factory, and used for every request of it:
+
+    class Welcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+        repository: str
+
+    asker = Asker(target.pool, signer, "/authorize", target.header_timeout_s, strict(Welcome))
+    ...
+    answer = await asker.ask(question_of(exchange))
+    if isinstance(answer, Answer):  # a refusal: it is the client's, unchanged
+        refuse(exchange, answer)
+        return
+
+What `ask` raises is a BackendFault: the client is told by its status, the log by its kind. What the
+permission means is for its type, or for whoever reads it, to judge: raise BadAuthorizeAnswer.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+import msgspec
+
+from fastproxy.claims import Signer
+from fastproxy.errors import BadAuthorizeAnswer, StaleConnection
+from fastproxy.message import Headers
+from fastproxy.upstream.client import Answer, Call, perform
+from fastproxy.upstream.connection import UpstreamConnection
+from fastproxy.upstream.pool import Pool
+from fastproxy.wire.head import METHOD_OVERRIDES
+
+T = TypeVar("T")
+
+MAX_ANSWER_BYTES: Final = 8 << 20  # 10,000 part URLs, each with a session token's signature
+
+# What describes the body says nothing of a request without one; overrides would turn its meaning.
+_BODY_FIELDS: Final = frozenset(
+    {
+        b"content-type",
+        b"content-encoding",
+        b"content-disposition",
+        b"content-md5",
+        b"content-digest",
+        b"repr-digest",
+        b"content-range",
+        *METHOD_OVERRIDES,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """The client's request, as far as it matters. `path` is the decoded, normalised one."""
+
+    method: bytes
+    target: bytes
+    path: str
+    host: bytes
+    headers: Headers
+    forwarded: bytes  # X-Forwarded-* and X-Request-Id lines
+    length: int | None
+    content_type: str
+
+
+def without_body_fields(headers: Headers) -> Headers:
+    """`headers` without those that describe the body we have taken off, and method overrides."""
+    return [field for field in headers if field[0].lower() not in _BODY_FIELDS]
+
+
+def authorize_target(target: bytes, suffix: str) -> bytes:
+    """The client's target with `suffix` behind its path; unchanged without one."""
+    if not suffix:
+        return target
+    path, mark, query = target.partition(b"?")
+    return path.rstrip(b"/") + suffix.encode("ascii") + mark + query
+
+
+def strict(kind: type[T]) -> Callable[[bytes], T]:
+    """JSON to a msgspec Struct, as strict as `kind` is; raises BadAuthorizeAnswer for any other."""
+    decode = msgspec.json.Decoder(kind).decode
+
+    def read(body: bytes) -> T:
+        try:
+            return decode(body)
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise BadAuthorizeAnswer(str(error)) from None
+
+    return read
+
+
+@dataclass(frozen=True, slots=True)
+class Asker(Generic[T]):
+    """How the requests of one route are asked for. `suffix`: behind their paths; may be empty.
+
+    `read`: a permission's body to what it says; see `strict`. `timeout_s` for the answer's head,
+    and once more for the rest of it; `max_answer` in bytes.
+    """
+
+    pool: Pool
+    signer: Signer  # its dialect is the backend's
+    suffix: str
+    timeout_s: float
+    read: Callable[[bytes], T]
+    max_answer: int = MAX_ANSWER_BYTES
+
+    async def ask(self, question: Question, over: UpstreamConnection | None = None) -> T | Answer:
+        """The permission, or the backend's refusal to be passed on unchanged.
+
+        `over`: a connection that was taken of the pool already.
+
+        Asking changes nothing at the backend, so a dead kept connection is no reason to give up;
+        but the second question is signed anew, for the backend may have seen the first one's nonce.
+        Raises BackendFault, and BadAuthorizeAnswer for a permission that must not be followed.
+        """
+        try:
+            answer = await perform(self.pool, self._call(question), over=over)
+        except StaleConnection:
+            answer = await perform(self.pool, self._call(question), fresh=True)
+        content_type = (answer.header(b"content-type") or b"").partition(b";")[0].strip().lower()
+        if content_type != self.signer.dialect.permission_type.encode():
+            return answer
+        if answer.status != 200:
+            raise BadAuthorizeAnswer(f"a permission with status {answer.status}")
+        return self.read(answer.body)
+
+    def _call(self, question: Question) -> Call:
+        said = {"length": question.length, "content_type": question.content_type}
+        claims = {name: said[name] for name in said if name in self.signer.dialect.question_claims}
+        fields = without_body_fields(question.headers)
+        return Call(
+            question.method.decode("ascii"),
+            authorize_target(question.target, self.suffix),
+            question.host,
+            [field for field in fields if field[0].lower() != b"accept-encoding"],
+            question.forwarded
+            + self.signer.question_lines(question.method, question.path, **claims),
+            timeout_s=self.timeout_s,
+            max_answer=self.max_answer,
+        )
