@@ -1,6 +1,6 @@
 """The application behind the demo: WSGI, synchronous, a few workers, as monoliths are.
 
-GET  /                        a page
+GET  /                        a page; for browsers one from which to upload a file
 GET  /slow                    a page that takes a second
 PUT  /uploads/NAME/authorize  fastproxy asks whether an upload may happen
 PUT  /uploads/NAME            fastproxy reports an upload; there is no other way to send one
@@ -32,6 +32,7 @@ from fastproxy.backend.wsgi import UploadMiddleware, uploaded, whole_path
 MAX_UPLOAD: Final = 10 << 30
 _UPLOAD_PATH: Final = re.compile(r"/uploads/\w[\w.-]{0,99}", re.ASCII)
 _STARTED: Final = "demo.started"
+_PAGE: Final = Path(__file__).with_name("page.html")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,8 @@ class Monolith:
     def _answer(self, environ: WSGIEnvironment) -> Answer:
         """The answer to one request. Raises Refused."""
         path, method = whole_path(environ), environ["REQUEST_METHOD"]
+        if path == "/" and "text/html" in environ.get("HTTP_ACCEPT", ""):
+            return whole("200 OK", _PAGE.read_bytes(), "text/html; charset=utf-8")
         if path == "/":
             return text("200 OK", f"An ordinary page, from worker {os.getpid()}.")
         if path == "/slow":

@@ -25,7 +25,8 @@ An application under gunicorn (2 workers) is running behind fastproxy (2 workers
 
   http://127.0.0.1:{port}/
 
-Upload 50 MB whose length nobody knows, from another terminal:
+A browser finds a page there from which to upload a file. Or, from another terminal,
+upload 50 MB whose length nobody knows:
 
   head -c 50000000 /dev/urandom | curl -T - http://127.0.0.1:{port}/uploads/photo.bin
 
