@@ -73,6 +73,12 @@ class BadBody(ClientFault):
     kind = "bad-body"
 
 
+class BadForm(ClientFault):
+    """A multipart/form-data body does not parse, or could be read in two ways."""
+
+    kind = "bad-form"
+
+
 class MethodNotAllowed(ClientFault):
     """No route takes this method on this path."""
 
@@ -106,6 +112,12 @@ class TargetTooLong(ClientFault):
 
     kind = "target-too-long"
     status = 414
+
+
+class FormTooLarge(BodyTooLarge):
+    """A form has more fields, more files or longer heads than allowed."""
+
+    kind = "form-too-large"
 
 
 class ExpectationFailed(ClientFault):
