@@ -44,6 +44,7 @@ ALLOWED = {
     "storage": {"config", "errors", "message"},
     "memory": {"_chunker", "config", "errors"},
     "zips": set(),
+    "images": set(),
     "claims": {"protocol"},
     "asking": {"claims", "errors", "message", "upstream", "wire"},
     "uploads": {
