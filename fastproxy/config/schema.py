@@ -191,6 +191,7 @@ class UploadRoute(Route, frozen=True, kw_only=True, tag="upload"):
     retain: bool = True  # False: known lengths stream without holding whole parts
     allowed_hosts: tuple[str, ...] = ()  # hosts that presigned URLs may name; empty: none
     delete_after: bool = False  # remove the object once the backend has answered
+    scrub_images: bool = False  # take Exif, XMP, comments out of JPEG, PNG and WebP
 
 
 class StaticRoute(Route, frozen=True, kw_only=True, tag="static"):

@@ -32,6 +32,7 @@ from fastproxy.uploads.digests import Digests, require_available
 from fastproxy.uploads.live import PIECES, piece_sizes
 from fastproxy.uploads.plan import plan_parts
 from fastproxy.uploads.report import StoredUpload
+from fastproxy.uploads.scrub import Inlet
 from fastproxy.uploads.transfer import LiveTransfer, Transfer, late
 from fastproxy.upstream.client import Answer
 from fastproxy.upstream.connection import UpstreamConnection
@@ -66,9 +67,11 @@ def make_upload(kit: UploadKit) -> Callable[[Exchange], None]:
 class Upload(Timed):
     """One upload: Sink of its exchange, Signals of its buffer, which is the DirectSink."""
 
-    __slots__ = ("_buffer", "_connection", "_exchange", "_fault", "_has_turn", "_key", "_kit",
-                 "_permission", "_report", "_started", "_step", "_store", "_task")  # fmt: skip
-    _key: str  # these from RECEIVING on
+    __slots__ = ("_buffer", "_connection", "_exchange", "_fault", "_has_turn", "_inlet",
+                 "_key", "_kit", "_permission", "_report", "_started", "_step", "_store",
+                 "_task")  # fmt: skip
+    _inlet: Inlet  # these from RECEIVING on
+    _key: str
     _permission: Permission
     _store: TrackedStore
 
@@ -132,6 +135,7 @@ class Upload(Timed):
         if self._buffer is not None:
             self._buffer.close()
             self._buffer = None  # or all of us would wait for the collector of cycles
+            del self._inlet
 
     async def _admit(self) -> None:
         kit, exchange = self._kit, self._exchange
@@ -199,7 +203,7 @@ class Upload(Timed):
         self._key = permission.key or secrets.token_hex(16)
         transfer = await self._begin(question)
         self._step = Step.RECEIVING if transfer is None else Step.STORING
-        exchange.direct = self._opened
+        exchange.direct = self._inlet = self._kit.inlet(self._opened)
         exchange.send_continue()
         exchange.want_body()
         if not exchange.head.has_body:
@@ -362,7 +366,7 @@ class Upload(Timed):
         """See Sink. The connection asked `room()` first."""
         if self._step in _TAKING:
             for piece in pieces:
-                taken = self._opened.feed(piece)
+                taken = self._inlet.feed(piece)
                 assert taken == len(piece)  # noqa: S101 - room() said so
 
     def body_end(self) -> None:

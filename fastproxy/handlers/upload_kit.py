@@ -15,10 +15,12 @@ from fastproxy.handlers.forwarded import forwarded_lines
 from fastproxy.handlers.proxy_pass import Target
 from fastproxy.handlers.turns import Turns
 from fastproxy.memory.arena import Arena
+from fastproxy.memory.upload_buffer import UploadBuffer
 from fastproxy.observe.upload_metrics import UploadMetrics
 from fastproxy.storage.presigned import PresignedTarget
 from fastproxy.storage.tracked import TrackedStore
 from fastproxy.uploads.answer import Permission, presigned_target, read_permission
+from fastproxy.uploads.scrub import Inlet, ScrubbedBuffer
 
 
 @dataclass
@@ -54,6 +56,10 @@ class UploadKit:
         if self.store is None:
             raise BadAuthorizeAnswer("no presigned URLs, and the route has no store of its own")
         return self.store
+
+    def inlet(self, buffer: UploadBuffer) -> Inlet:
+        """What takes the bytes that go into `buffer`."""
+        return ScrubbedBuffer(buffer) if self.route.scrub_images else buffer
 
 
 def content_type_of(exchange: Exchange) -> str:

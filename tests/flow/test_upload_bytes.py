@@ -15,9 +15,12 @@ import pytest
 from tests.flow.upload_site import MIB, SECRET, Bucket, Site, body_of, running, s3_store
 from tests.servers.seaweed import Seaweed
 from tests.support.monolith import Monolith, monolith
+from tests.uploads.test_scrub import FILES, jpeg, scrubbed
+from tests.uploads.test_scrub import SECRET as SECRET_PLACE
 
 HASHES = ("md5", "sha1", "sha256", "sha512")
 PART = 5 * MIB
+LARGE_PHOTO = jpeg(size=(3000, 2000), quality=95)
 SIZES = (0, 1, 65_535, 65_536, 65_537, PART - 1, PART, PART + 1, 17 * MIB)
 
 
@@ -64,6 +67,14 @@ def world(tmp_path_factory: pytest.TempPathFactory, seaweed: Seaweed) -> Iterato
                 {**upload, "path": "/live/**", "store": "objects", "retain": False},
                 {**upload, "path": "/files/**", "store": "files"},
                 {**upload, "path": "/live-files/**", "store": "files", "retain": False},
+                {**upload, "path": "/photos/**", "store": "objects", "scrub_images": True},
+                {
+                    **upload,
+                    "path": "/live-photos/**",
+                    "store": "objects",
+                    "retain": False,
+                    "scrub_images": True,
+                },
             ],
         )
         with running(site):
@@ -117,6 +128,27 @@ def test_odd_chunks_arrive(world: World, sizes: tuple[int, ...], total: int) -> 
         client.head("PUT", f"/s3/odd/{total}", {"Transfer-Encoding": "chunked"})
         client.chunks(body, sizes)
         world.check(client.response().upload, body)
+
+
+@pytest.mark.parametrize("route", ["photos", "live-photos"])
+@pytest.mark.parametrize("framing", [("-H", "Transfer-Encoding: chunked"), ()])
+@pytest.mark.parametrize("name", ["jpeg", "png", "webp"])
+def test_a_photo_is_stored_without_what_it_tells_of_its_maker(
+    world: World, route: str, framing: tuple[str, ...], name: str
+) -> None:
+    photo = LARGE_PHOTO if name == "jpeg" else FILES[name]
+    assert SECRET_PLACE in photo
+    told = curl(world, "PUT", f"/{route}/one", photo, *framing)
+    expected = scrubbed(photo)
+    assert SECRET_PLACE not in expected
+    world.check(told, expected)
+
+
+def test_a_photo_in_odd_chunks_is_stored_without_what_it_tells(world: World) -> None:
+    with world.site.client() as client:
+        client.head("PUT", "/photos/odd", {"Transfer-Encoding": "chunked"})
+        client.chunks(LARGE_PHOTO, (1, 7, 65_536, 4_093))
+        world.check(client.response().upload, scrubbed(LARGE_PHOTO))
 
 
 def test_bodies_of_100_mib_arrive(world: World) -> None:
