@@ -83,7 +83,7 @@ def strict(kind: type[T]) -> Callable[[bytes], T]:
     def read(body: bytes) -> T:
         try:
             return decode(body)
-        except (msgspec.MsgspecError, RecursionError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise BadAuthorizeAnswer(str(error)) from None
 
     return read
