@@ -8,16 +8,19 @@ library is imported here: a backend has no more of ours than this and `fastproxy
 import base64
 import binascii
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 # What a token is good for: its `aud`, where the dialect has one.
 AUTHORIZE: Final = "fastproxy-authorize"
 UPLOAD: Final = "fastproxy-upload"
+FORM: Final = "fastproxy-form"
+FILE: Final = "fastproxy-file"
 ALGORITHM: Final = "HS256"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # there is one of each
 class Dialect:
     """Every word of the wire between fastproxy and one kind of backend.
 
@@ -40,8 +43,16 @@ class Dialect:
     question_field: str  # the token of a question
     permission_type: str  # of an answer that is a permission; any other is a refusal
 
-    # Telling of an upload that is stored.
+    # Telling of an upload that is stored; `upload_values`: what of it, by its name in StoredUpload.
     report_field: str  # the token that says so
+    asks_with_reports: bool  # a report carries a question's token and `version_field`, too
+    binds_body: bool  # its token has the claim `body_sha256`
+    report_type: str  # of the report on a raw body
+    raw_field: str  # what a raw body is called where its report is a form; empty: it is none
+    upload_values: Mapping[str, str]
+    is_flat: bool  # all of these are texts, the hashes too, and in a form they stand open as well
+    file_field: str  # in a form, behind the name of a file and a dot: the token with these values
+    fields_claim: str  # in the token of a form: where its files are, by their fields
 
     # Taking an answer over.
     send_field: str  # what is to be sent in place of the answer's body
@@ -60,11 +71,25 @@ NATIVE: Final = Dialect(
     question_field="Fastproxy-Authorize",
     permission_type="application/vnd.fastproxy.authorize+json",
     report_field="Fastproxy-Upload",
+    asks_with_reports=False,
+    binds_body=True,
+    report_type="application/vnd.fastproxy.upload+json",
+    raw_field="",
+    upload_values={
+        name: name
+        for name in (
+            *("id", "store", "key", "path", "size", "etag", "hashes", "content_type", "parts"),
+            "duration",
+        )
+    },
+    is_flat=False,
+    file_field="fastproxy-upload",
+    fields_claim="files",
     send_field="Fastproxy-Send",
     detect_field="Fastproxy-Detect-Content-Type",
 )
-# Rails verifies the signature and `iss`; ruby-jwt believes no token past its `exp`, which Workhorse
-# does not set: whoever reads one of its tokens may use it for ever.
+# Rails verifies the signature and `iss`, of a question since 2026 also `iat`. ruby-jwt believes no
+# token past its `exp`, which Workhorse does not set: who reads one of its tokens could use it long.
 GITLAB: Final = Dialect(
     name="gitlab",
     prefix="Gitlab-Workhorse",
@@ -77,12 +102,25 @@ GITLAB: Final = Dialect(
     question_field="Gitlab-Workhorse-Api-Request",
     permission_type="application/vnd.gitlab-workhorse+json",
     report_field="Gitlab-Workhorse-Multipart-Fields",
+    asks_with_reports=True,
+    binds_body=False,
+    report_type="application/x-www-form-urlencoded",
+    raw_field="file",
+    upload_values={
+        "name": "name",
+        "path": "path",
+        "remote_url": "url",
+        "remote_id": "id",
+        "size": "size",
+        "upload_duration": "duration",
+    },
+    is_flat=True,
+    file_field="gitlab-workhorse-upload",
+    fields_claim="rewritten_fields",
     send_field="Gitlab-Workhorse-Send-Data",
     detect_field="Gitlab-Workhorse-Detect-Content-Type",
 )
 DIALECTS: Final = {dialect.name: dialect for dialect in (NATIVE, GITLAB)}
-
-REPORT_TYPE: Final = "application/vnd.fastproxy.upload+json"  # of a native report
 
 MAX_KEY: Final = 1024  # bytes; S3's limit
 MAX_ID: Final = 2048  # bytes; it travels in a signed header field, of which gunicorn takes 8 KiB

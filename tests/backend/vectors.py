@@ -8,15 +8,15 @@ Good ones are made by fastproxy's own code, with the clock and the nonces fixed.
 import base64
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Any
 from unittest import mock
 
 import jwt
 
 from fastproxy.claims import Signer
-from fastproxy.protocol import AUTHORIZE, UPLOAD, body_hash
+from fastproxy.protocol import AUTHORIZE, NATIVE, UPLOAD, body_hash
 from fastproxy.uploads.report import StoredUpload, report
+from fastproxy.uploads.report import told as hear
 
 ABOUT = (
     "Judge each case as the endpoint `purpose` would judge a request of `method` to `path` (decoded"
@@ -117,10 +117,10 @@ def claims_of(purpose: str) -> dict[str, Any]:
     }
     if purpose == AUTHORIZE:
         return {**common, "length": None, "content_type": ""}
-    return {**common, "body_sha256": body_hash(BODY), "upload": asdict(STORED)}
+    return {**common, "body_sha256": body_hash(BODY), "upload": hear(STORED, NATIVE)}
 
 
-BODY = json.dumps({"upload": asdict(STORED)}, separators=(",", ":")).encode()
+BODY = json.dumps({"upload": hear(STORED, NATIVE)}, separators=(",", ":")).encode()
 ABSENT: Any = object()
 
 
@@ -153,10 +153,10 @@ def bad() -> Iterator[Case]:
         "path": None,
         "key": 7,
     }.items():
-        upload = {**asdict(STORED), field: value}
+        upload = {**hear(STORED, NATIVE), field: value}
         yield signed(f"upload.{field} of a wrong kind", "malformed", upload=upload)
-    yield signed("a negative size", "malformed", upload={**asdict(STORED), "size": -1})
-    yield signed("a size that is true", "malformed", upload={**asdict(STORED), "size": True})
+    yield signed("a negative size", "malformed", upload={**hear(STORED, NATIVE), "size": -1})
+    yield signed("a size that is true", "malformed", upload={**hear(STORED, NATIVE), "size": True})
     yield signed("no upload", "malformed", upload=ABSENT)
     yield signed("a length of a wrong kind", "malformed", AUTHORIZE, length="14")
 
@@ -165,7 +165,7 @@ def bad_tokens() -> Iterator[Case]:
     honest = claims_of(UPLOAD)
     token = encoded(honest)
     head, payload, signature = token.split(".")
-    larger = {**honest, "upload": {**asdict(STORED), "size": 15}}
+    larger = {**honest, "upload": {**hear(STORED, NATIVE), "size": 15}}
     for name, refusal, made in (
         ("no token", "missing", None),
         ("an empty token", "missing", ""),

@@ -14,9 +14,8 @@ import pytest
 
 from fastproxy.demo.configuration import Home
 from fastproxy.demo.run import choose_port
-from fastproxy.protocol import HEX_LENGTH, body_hash
+from fastproxy.protocol import HEX_LENGTH, NATIVE, body_hash
 from fastproxy.uploads.answer import Permission, PresignedAnswer
-from fastproxy.uploads.report import StoredUpload
 from tests.demo.town import application, proxy
 from tests.docs.relay import relay
 
@@ -50,7 +49,7 @@ def test_every_field_of_the_permission_is_documented() -> None:
 
 
 def test_every_field_of_the_report_is_documented() -> None:
-    assert table("field \\| meaning") == list(StoredUpload.__dataclass_fields__)
+    assert table("field \\| meaning") == list(NATIVE.upload_values)
 
 
 def test_every_digest_is_documented() -> None:
