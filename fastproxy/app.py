@@ -48,7 +48,15 @@ class App:
             name: make_target(name, backend, self._reactor)
             for name, backend in config.backend.items()
         }
-        self._handlers = Handlers(config, self._targets, self._stores, self._arena, metrics)
+        self._handlers = Handlers(
+            config,
+            self._targets,
+            self._stores,
+            self._arena,
+            context.metrics,
+            metrics,
+            self._reactor,
+        )
         self._table = RouteTable(config.route)
         self._front_context = self._make_front_context()
         self._entrances = open_entrances(config, self._front_context)

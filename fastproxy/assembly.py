@@ -29,12 +29,14 @@ from fastproxy.handlers.coroutine import Tasks
 from fastproxy.handlers.fixed import make_fixed
 from fastproxy.handlers.proxy_pass import PlainProxy, Target
 from fastproxy.handlers.python_handler import make_python
+from fastproxy.handlers.queue import make_queued
 from fastproxy.handlers.shield import Shield, ShieldSettings
 from fastproxy.handlers.static_files import make_static
 from fastproxy.handlers.turns import Turns
 from fastproxy.handlers.upload_body import make_upload
 from fastproxy.handlers.upload_kit import UploadKit
 from fastproxy.memory.arena import Arena
+from fastproxy.observe.metrics import WorkerMetrics
 from fastproxy.observe.upload_metrics import UploadMetrics
 from fastproxy.protocol import DIALECTS, NATIVE, Dialect
 from fastproxy.reactor import Reactor
@@ -153,18 +155,22 @@ class Handlers:
         targets: dict[str, Target],
         stores: Stores,
         arena: Arena | None,
-        metrics: UploadMetrics,
+        metrics: WorkerMetrics,
+        upload_metrics: UploadMetrics,
+        reactor: Reactor,
     ) -> None:
         self._config = config
+        self._reactor = reactor
+        self._metrics = metrics
         self._targets = targets
         self._stores = stores
         self._arena = arena
-        self._upload_metrics = metrics
+        self._upload_metrics = upload_metrics
         self._signers = self._make_signers()
         self.tasks = Tasks()
         self.uploads = Tasks()
         self.applications: list[AsgiApplication] = []
-        self.by_index: list[Serve] = [self._make(route) for route in config.route]
+        self.by_index: list[Serve] = [self._make_queued(route) for route in config.route]
 
     def _make_signers(self) -> dict[Dialect, Signer]:
         """None without a secret. `auth.issuer` is for backends that can be told of it."""
@@ -177,6 +183,10 @@ class Handlers:
             dialect: Signer(secret, issuer, auth.ttl, dialect=dialect)
             for dialect, issuer in issuers.items()
         }
+
+    def _make_queued(self, route: AnyRoute) -> Serve:
+        name = route.name or route.path
+        return make_queued(self._make(route), route.queue, name, self._reactor, self._metrics)
 
     def _make(self, route: AnyRoute) -> Serve:
         if isinstance(route, ProxyRoute):

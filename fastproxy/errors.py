@@ -31,7 +31,7 @@ class FastproxyError(Exception):
 
     side: ClassVar[Side] = Side.OURS
     kind: ClassVar[str] = "internal"
-    status: ClassVar[int | None] = 500
+    status: int | None = 500
     retry: ClassVar[Retry] = Retry.NO
     retry_after_s: int = 5  # told with 429 and 503
 
@@ -45,7 +45,7 @@ class ClientFault(FastproxyError):
 
     side = Side.CLIENT
     kind = "client"
-    status: ClassVar[int | None] = 400
+    status: int | None = 400
 
 
 class BadHead(ClientFault):
@@ -242,7 +242,7 @@ class StorageFault(FastproxyError):
 
     side = Side.STORAGE
     kind = "storage"
-    status: ClassVar[int | None] = 502
+    status: int | None = 502
 
 
 class StoreUnavailable(StorageFault):
@@ -288,6 +288,22 @@ class TooManyConnections(OwnFault):
     """This worker has as many clients as it is configured for."""
 
     kind = "too-many-connections"
+    status = 503
+    retry = Retry.SAFE
+
+
+class TooManyWaiting(OwnFault):
+    """As many requests wait for their turn as may wait. Its route's queue chooses the status."""
+
+    kind = "too-many-waiting"
+    status = 429
+    retry = Retry.SAFE
+
+
+class WaitedTooLong(OwnFault):
+    """The turn of a request has not come in time. Its route's queue chooses the status."""
+
+    kind = "waited-too-long"
     status = 503
     retry = Retry.SAFE
 

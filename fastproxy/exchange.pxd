@@ -6,10 +6,10 @@ cdef class Exchange:
     cdef object _remaining
     cdef bint _is_last
     cdef public RequestHead head
-    cdef public object max_body, sink, direct, fault, asker
+    cdef public object max_body, sink, direct, fault, asker, on_over
     cdef public str path, route_name, peer_ip, remote_ip, request_id
     cdef public int route_index, status, parts, retries
-    cdef public bint is_peer_trusted, is_draining, was_upgraded
+    cdef public bint is_peer_trusted, is_draining, is_parked, was_upgraded
     cdef public bytes scheme, client_subject
     cdef public double started_at, backend_s
     cdef public long long body_bytes, sent_bytes, upload_bytes

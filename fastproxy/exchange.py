@@ -6,7 +6,7 @@ Against the stream go only: pause and resume, "body wanted", and "done".
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Final, Protocol
 
@@ -72,8 +72,10 @@ class Exchange:
         "fault",
         "head",
         "is_draining",
+        "is_parked",
         "is_peer_trusted",
         "max_body",
+        "on_over",
         "parts",
         "path",
         "peer_ip",
@@ -117,6 +119,8 @@ class Exchange:
         self.scheme = b"http"
         self.client_subject = b""  # of the certificate that the client holds
         self.is_draining = False
+        self.is_parked = False  # a client that closes its side now has left, it waits for nothing
+        self.on_over: Callable[[], None] | None = None  # after the report; must not raise
         self.was_upgraded = False
         self.started_at = time.monotonic()
         self.backend_s = 0.0
@@ -328,3 +332,5 @@ class Exchange:
         if self.asker is not None:
             self.asker.open -= 1
         self._reporter.report(self)
+        if self.on_over is not None:
+            self.on_over()

@@ -53,7 +53,7 @@ ALLOWED = {
     },
     "handlers": {
         *("asking", "claims", "config", "deadlines", "errors", "exchange", "memory", "message"),
-        *("observe", "protocol", "sides", "storage", "uploads", "upstream", "wire"),
+        *("observe", "protocol", "reactor", "sides", "storage", "uploads", "upstream", "wire"),
     },
     # The near side.
     "front": {

@@ -7,7 +7,7 @@ from typing import Final
 from fastproxy.config.load import Source, read
 from fastproxy.config.overrides import Override
 from fastproxy.config.problems import ConfigProblems, Problem, Severity
-from fastproxy.config.rules import listeners, ranges, routes, server, services
+from fastproxy.config.rules import listeners, ranges, routes, server, services, waiting
 from fastproxy.config.schema import Config
 
 Rule = Callable[[Config, Source], Iterator[Problem]]
@@ -28,6 +28,7 @@ RULES: Final[tuple[Rule, ...]] = (
     routes.check_routes,
     routes.check_order,
     routes.check_secret,
+    waiting.check_queues,
 )
 
 # Rules that weigh values against each other, and the tables they take them from.

@@ -122,7 +122,8 @@ class _Decoder:
 
     def _leaf(self, kind: Any, value: Any, key: KeyPath) -> Any:
         text = value.text if isinstance(value, Override) else value
-        if (words := choices(kind)) and text not in words:
+        if (allowed := choices(kind)) and text not in allowed:
+            words = [str(each) for each in allowed]
             hint = nearest(str(text), words) if closest(str(text), words) else ""
             return self._fail(key, f'"{text}" is not one of {", ".join(words)}', hint)
         try:
@@ -145,6 +146,7 @@ class _Decoder:
         return _BROKEN
 
 
-def _required(table: Table) -> dict[str, str]:
-    """Stand-ins of the keys without a default, which are all text."""
-    return {field.name: "" for field in msgspec.structs.fields(table) if field.required}
+def _required(table: Table) -> dict[str, str | int]:
+    """Stand-ins of the keys without a default, which are all text or numbers."""
+    fields = (field for field in msgspec.structs.fields(table) if field.required)
+    return {field.name: 0 if field.type is int else "" for field in fields}

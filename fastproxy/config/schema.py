@@ -162,10 +162,24 @@ class Match(Strict, frozen=True, kw_only=True):
     host: str = ""
 
 
+class Queue(Strict, frozen=True, kw_only=True):
+    """So many requests of a route at once in each worker; the others wait, each key in turn."""
+
+    at_once: int
+    length: int = 1000  # that may wait
+    length_per_key: int = 0  # that may wait of one key; 0: no limit of its own
+    wait: Duration = Duration(30)  # Workhorse's apiQueueDuration
+    key: str = "address"  # whose requests take turns: "address" of the client, or "header:NAME"
+    full_status: Literal[429, 503] = 429  # when nobody else may wait ...
+    late_status: Literal[429, 503] = 503  # ... and who has waited too long
+    retry_after: Duration = Duration(5)
+
+
 class Route(Match, frozen=True, kw_only=True, tag_field="action"):
     """What all routes share. The first route that matches decides."""
 
     name: str = ""  # for logs and metrics; default: its path
+    queue: Queue | None = None
 
 
 class ProxyRoute(Route, frozen=True, kw_only=True, tag="proxy"):

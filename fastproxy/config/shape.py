@@ -37,8 +37,8 @@ def fields_of(table: Table) -> dict[str, Any]:
     return {tag_field: Literal[tag], **kinds} if tag_field else kinds
 
 
-def choices(kind: Any) -> tuple[str, ...]:
-    """The words a Literal allows, else nothing."""
+def choices(kind: Any) -> tuple[str | int, ...]:
+    """What a Literal allows, else nothing."""
     return get_args(kind) if get_origin(kind) is Literal else ()
 
 
@@ -48,7 +48,7 @@ def describe(kind: Any) -> str:
         return " or ".join(map(describe, members(kind)))
     (kind,) = members(kind)
     if words := choices(kind):
-        return " or ".join(f'"{word}"' for word in words)
+        return " or ".join(f'"{word}"' if isinstance(word, str) else str(word) for word in words)
     if get_origin(kind) is tuple:
         return f"list of {describe(get_args(kind)[0])}"
     if get_origin(kind) is dict:

@@ -1,6 +1,6 @@
 """How much of a worker one client may have: connections at once, and requests a second.
 
-A client is an address; of IPv6 the first 64 bits, for that is what one customer is given. Who comes
+A client is a customer's address (see wire/addresses.py). Who comes
 through a trusted proxy is known by X-Forwarded-For, and has its requests counted instead of its
 connections, which are the proxy's. The proxies themselves are not limited.
 """
@@ -12,7 +12,7 @@ from typing import Final
 from fastproxy.config.schema import Limits
 from fastproxy.errors import RateLimited, TooManyOfClient
 from fastproxy.exchange import Exchange
-from fastproxy.wire.addresses import read_address
+from fastproxy.wire.addresses import customer
 
 # Of clients that have nothing open; some 3 MiB.
 MOST_KNOWN: Final = 16 * 1024
@@ -57,7 +57,7 @@ class Clients:
 
     def of(self, address: str) -> Client:
         """The client at an address."""
-        key = _network(address) if ":" in address else address
+        key = customer(address)
         client = self._known.get(key)
         if client is None:
             if len(self._known) >= self._room:
@@ -107,11 +107,6 @@ def clients_of(limits: Limits) -> Clients | None:
     if limits.connections_per_client or limits.requests_per_client:
         return Clients(limits)
     return None
-
-
-def _network(address: str) -> str:
-    ip = read_address(address)
-    return str(ip if ip.version == 4 else int(ip) >> 64)
 
 
 class Gate:

@@ -143,8 +143,8 @@ class ClientConnection(ConnectionLife):
         elif self._phase is BODY:
             # Its answer, if it still can read one, is written; then the connection closes.
             self._fail_client(BadBody("body ended before its time"))
-        elif self._phase is not WAIT:
-            self._close()
+        else:
+            self._half_closed()
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -22,6 +22,7 @@ cdef class ConnectionLife(Timed):
     cpdef _refuse(self, fault)
     cdef bint _enter(self, str address) except -1
     cdef _leave_trip(self)
+    cdef _half_closed(self)
     cdef _linger(self)
     cdef _on_lingering(self, nbytes)
     cdef _close(self)

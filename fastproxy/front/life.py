@@ -124,6 +124,17 @@ class ConnectionLife(Timed):
         self._leave()
         self._link.abort()
 
+    def _half_closed(self) -> None:
+        """It sends no more, and may read its answer still; but who waits for long has left."""
+        if self._phase is not WAIT:
+            self._close()
+        elif self._is_parked:
+            self._fail_client(ClientGone("left while it waited"))
+
+    @property
+    def _is_parked(self) -> bool:
+        return self._exchange is not None and self._exchange.is_parked
+
     def _linger(self) -> None:
         """RFC 9112 section 9.6: closing with unread bytes would reset away our answer."""
         self._phase = LINGER
@@ -228,7 +239,8 @@ class ConnectionLife(Timed):
         return (self._pace.size, sent, self._link.unsent)
 
     def _probe(self) -> None:
-        if self._link.peer_state is PeerState.GONE:
+        state = self._link.peer_state
+        if state is PeerState.GONE or (state is PeerState.HALF_CLOSED and self._is_parked):
             self._fail_client(ClientGone("gone while paused"))
             self.abort()
         else:

@@ -10,15 +10,19 @@ from enum import Enum
 from typing import Final
 
 _ESTABLISHED: Final = 1
-_CLOSE_WAIT: Final = 8  # the peer has sent all it had and closed its side: its bytes still count
+_CLOSE_WAIT: Final = 8
 
 
 class PeerState(Enum):
     """What the kernel knows of the peer."""
 
     THERE = "there"
+    HALF_CLOSED = "half-closed"  # it has sent all it had and closed its side: its bytes count
     GONE = "gone"
     UNKNOWN = "unknown"  # not TCP
+
+
+_BY_TCP_STATE: Final = {_ESTABLISHED: PeerState.THERE, _CLOSE_WAIT: PeerState.HALF_CLOSED}
 
 
 def peer_state(transport: asyncio.BaseTransport | None) -> PeerState:
@@ -32,4 +36,4 @@ def peer_state(transport: asyncio.BaseTransport | None) -> PeerState:
         state = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
     except OSError:
         return PeerState.GONE
-    return PeerState.THERE if state in (_ESTABLISHED, _CLOSE_WAIT) else PeerState.GONE
+    return _BY_TCP_STATE.get(state, PeerState.GONE)

@@ -27,6 +27,7 @@ DURATION_BUCKETS = (
     *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
     *(30.0, 60.0, 300.0),
 )
+WAIT_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0)
 LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
 
@@ -86,6 +87,7 @@ def _histogram(name: str, text: str, buckets: tuple[float, ...], *labels: Label)
 
 
 ROUTE = Label("route")
+QUEUE = Label("queue")
 VERSION = Label("version")
 
 METRICS: tuple[Metric, ...] = (
@@ -137,6 +139,20 @@ METRICS: tuple[Metric, ...] = (
         "Parts of finished uploads in their store, and requests to stores that were repeated.",
         Label("result", ("stored", "retried")),
     ),
+    _gauge("fastproxy_queue_running", "Requests of a route with a queue being served.", QUEUE),
+    _gauge("fastproxy_queue_waiting", "Requests that wait for their turn.", QUEUE),
+    _histogram(
+        "fastproxy_queue_wait_seconds",
+        "How long requests waited whose turn came, those at once included.",
+        WAIT_BUCKETS,
+        QUEUE,
+    ),
+    _counter(
+        "fastproxy_queue_lost_total",
+        "Requests whose turn did not come: no place, too late, or the client left.",
+        QUEUE,
+        Label("reason", ("full", "late", "left")),
+    ),
     _counter("fastproxy_orphans_aborted_total", "Multipart uploads of a former life aborted."),
     _gauge("fastproxy_slabs", "Pieces of upload memory.", Label("state", ("free", "used"))),
     _gauge("fastproxy_spilled_bytes", "Upload bytes that wait on disk."),
@@ -175,3 +191,9 @@ def route_names(config: Config) -> tuple[str, ...]:
     """The values of the `route` label, without repetition."""
     names = (route.name or route.path for route in config.route)
     return tuple(dict.fromkeys((*names, NO_ROUTE)))
+
+
+def queue_names(config: Config) -> tuple[str, ...]:
+    """The values of the `queue` label: names of routes that have one."""
+    queued = (route for route in config.route if route.queue is not None)
+    return tuple(dict.fromkeys(route.name or route.path for route in queued))

@@ -24,7 +24,7 @@ def expose(boards: Sequence[Board]) -> bytes:
     by_name: dict[str, list[tuple[tuple[str, ...], list[float]]]] = {}
     for (name, values), cells in merged.items():
         by_name.setdefault(name, []).append((values, cells))
-    lines = (line for metric in METRICS for line in _lines(metric, by_name[metric.name]))
+    lines = (line for metric in METRICS for line in _lines(metric, by_name.get(metric.name, [])))
     return ("\n".join(lines) + "\n").encode()
 
 

@@ -186,8 +186,11 @@ class WorkerMetrics:
 class Board:
     """The rows of one generation of workers, and one for the master, in one shared mapping."""
 
-    def __init__(self, routes: Sequence[str], workers: int, version: str) -> None:
-        self.layout = Layout({"route": tuple(routes), "version": (version,)})
+    def __init__(
+        self, routes: Sequence[str], workers: int, version: str, queues: Sequence[str] = ()
+    ) -> None:
+        labels = {"route": tuple(routes), "version": (version,), "queue": tuple(queues)}
+        self.layout = Layout(labels)
         self._workers = workers
         size = self.layout.cells * (workers + 1) * _CELL
         self._cells = memoryview(mmap.mmap(-1, size)).cast("B").cast("d")

@@ -6,7 +6,7 @@ from enum import Enum
 import fastproxy
 from fastproxy.config.schema import Config
 from fastproxy.crowd import Crowd
-from fastproxy.observe.catalog import route_names
+from fastproxy.observe.catalog import queue_names, route_names
 from fastproxy.observe.metrics import Board
 from fastproxy.service.backoff import Backoff
 
@@ -45,7 +45,7 @@ class Generation:
     def __init__(self, number: int, config: Config, workers: int) -> None:
         self.number = number
         self.config = config
-        self.board = Board(route_names(config), workers, fastproxy.__version__)
+        self.board = Board(route_names(config), workers, fastproxy.__version__, queue_names(config))
         self.crowd = Crowd(workers, config.limits.connections)
         self.slots = [WorkerSlot(index) for index in range(workers)]
         self.kill_at = math.inf

@@ -17,7 +17,11 @@ from fastproxy.config.units import format_size
 
 def describe_effect(config: Config, route: AnyRoute, method: str = "", path: str = "") -> str:
     """For one request, or in general when method and path (as received) are left out."""
-    path = path or route.path
+    effect = _action(config, route, method, path or route.path)
+    return effect if route.queue is None else f"{effect}, {route.queue.at_once} at once"
+
+
+def _action(config: Config, route: AnyRoute, method: str, path: str) -> str:
     match route:
         case ProxyRoute():
             buffered = "" if route.buffer == "none" else f", buffering: {route.buffer}"

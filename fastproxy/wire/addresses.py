@@ -18,6 +18,17 @@ def unmapped(address: Address) -> Address:
     return mapped or address
 
 
+def customer(text: str) -> str:
+    """Whom an address belongs to: of IPv6 the first 64 bits, as one customer is given them.
+
+    Raises ValueError.
+    """
+    if ":" not in text:
+        return text
+    address = read_address(text)
+    return str(address if address.version == 4 else int(address) >> 64)
+
+
 def is_within(text: str, networks: Iterable[Network]) -> bool:
     """Whether an address belongs to one of the networks. Raises ValueError."""
     address = read_address(text)

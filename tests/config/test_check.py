@@ -486,3 +486,17 @@ def test_a_route_whose_backend_signs_every_url_needs_no_store(room: Room) -> Non
     assert room.judge(without)[0] is None
     hosts = without.replace('path = "/up/**"', 'path = "/up/**"\nallowed_hosts = ["s3.example"]')
     assert room.judge(hosts)[0] is not None
+
+
+def test_a_queue_is_judged(room: Room) -> None:
+    queue = '\n[route.queue]\nat_once = 0\nlength = 1\nlength_per_key = 2\nkey = "cookie:a b"\n'
+    _, found = room.judge(room.good() + queue + "full_status = 500\nwait = 3\n")
+    keys = {show_key(problem.key) for problem in found}
+    words = ("at_once", "length_per_key", "key", "full_status", "wait")
+    assert keys == {f"route[1].queue.{word}" for word in words}
+    _, found = room.judge(room.good() + "\n[route.queue]\nlength = 5\n")
+    assert [(show_key(each.key), each.message) for each in found] == [
+        ("route[1].queue.at_once", "is missing")
+    ]
+    _, found = room.judge(room.good() + "websocket = true\n[route.queue]\nat_once = 5\n")
+    assert [each.severity for each in found] == [Severity.WARNING]

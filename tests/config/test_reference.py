@@ -31,6 +31,7 @@ SECTIONS = {
     '`[store.NAME]` with `type = "local"`': schema.LocalStore,
     '`[store.NAME]` with `type = "s3"`': schema.S3Store,
     "`[[route]]`": schema.Route,
+    "`[route.queue]`": schema.Queue,
     '`[[route]]` with `action = "proxy"`': schema.ProxyRoute,
     '`[[route]]` with `action = "upload"`': schema.UploadRoute,
     '`[[route]]` with `action = "static"`': schema.StaticRoute,

@@ -17,7 +17,7 @@ def parsed(*boards: Board) -> dict[str, Metric]:
 
 
 def board(*routes: str) -> Board:
-    return Board(routes or ("api",), 2, "1.2.3")
+    return Board(routes or ("api",), 2, "1.2.3", ("api",))
 
 
 def test_prometheus_reads_every_metric_with_type_and_help() -> None:

@@ -129,7 +129,7 @@ def test_a_new_board_inherits_counters_and_histograms_but_no_gauges_or_lost_rout
 
 
 def test_no_two_series_share_a_cell_and_rows_share_no_cache_line() -> None:
-    layout = Layout({"route": ("a", "b"), "version": ("1",)})
+    layout = Layout({"route": ("a", "b"), "version": ("1",), "queue": ("a",)})
     cells = [at + i for series, at in layout.first.items() for i in range(layout.width[series])]
     assert sorted(cells) == list(range(len(cells)))
     assert layout.cells * 8 % 64 == 0

@@ -18,6 +18,7 @@ from fastproxy.config.schema import (
     Limits,
     Memory,
     MiB,
+    Queue,
     S3Store,
     Server,
     Size,
@@ -78,6 +79,11 @@ RANGES: Final[dict[type, dict[str, tuple[float, float]]]] = {
         "timeout": (1, _LONG),
     },
     FixedRoute: {"status": (200, 599)},
+    Queue: {
+        "at_once": (1, _MANY),
+        "length": (0, _MANY),
+        "length_per_key": (0, _MANY),
+    },
 }
 
 
@@ -97,6 +103,9 @@ def _table(table: msgspec.Struct, key: KeyPath, source: Source) -> Iterator[Prob
     ranges = RANGES.get(type(table), {})
     for field in msgspec.structs.fields(table):
         value = getattr(table, field.name)
+        if isinstance(value, msgspec.Struct):
+            yield from _table(value, (*key, field.name), source)
+            continue
         low, high = ranges.get(field.name, (_SHORT, _LONG))
         if (field.name in ranges or isinstance(value, Duration)) and not low <= value <= high:
             message = f"{_shown(value, value)} is not between {_shown(low, value)}"

@@ -26,7 +26,7 @@ from fastproxy.config.schema import (
 from fastproxy.config.units import format_size
 from fastproxy.config.worst_case import S3_MIN_PART
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 _HOST = re.compile(r"(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]")
 _PORT = re.compile(r":[0-9]{1,5}\Z")
 _OBJECT = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
@@ -106,7 +106,7 @@ def _matching(route: AnyRoute, source: Source, key: KeyPath) -> Iterator[Problem
         hint = 'write "example.com" or "*.example.com", without a port'
         yield source.problem((*key, "host"), f'"{route.host}" is not a host', hint)
     for at, method in enumerate(route.methods):
-        if not _TOKEN.fullmatch(method):
+        if not TOKEN.fullmatch(method):
             yield source.problem((*key, "methods", at), f'"{method}" is not a method')
         elif method != method.upper():
             hint = f'did you mean "{method.upper()}"?'
@@ -147,7 +147,7 @@ def _fixed(route: FixedRoute, source: Source, key: KeyPath) -> Iterator[Problem]
     if route.body and route.status in (204, 205, 304):
         yield source.problem((*key, "body"), f"a {route.status} has no body (RFC 9110)")
     for name, value in route.headers.items():
-        if not _TOKEN.fullmatch(name) or _UNSENT.search(value) or not value.isascii():
+        if not TOKEN.fullmatch(name) or _UNSENT.search(value) or not value.isascii():
             yield source.problem((*key, "headers", name), "is not a valid header")
         elif name.lower() in _OWN_HEADERS:
             yield source.problem((*key, "headers", name), "is set by fastproxy itself")
