@@ -107,6 +107,13 @@ class BodyTooLarge(ClientFault):
     status = 413
 
 
+class UnsupportedCoding(ClientFault):
+    """The body is compressed in a way that we do not undo (RFC 9110 section 15.5.16)."""
+
+    kind = "unsupported-coding"
+    status = 415
+
+
 class TargetTooLong(ClientFault):
     """The request target is longer than allowed."""
 
@@ -222,6 +229,13 @@ class BadAuthorizeAnswer(BackendFault):
     kind = "bad-authorize-answer"
 
 
+class NoRepository(BackendFault):
+    """The backend named a repository that is not there, or not beneath the root."""
+
+    kind = "no-repository"
+    status = 404
+
+
 class BackendTimeout(BackendFault):
     """The backend accepted the request and did not answer in time."""
 
@@ -314,6 +328,27 @@ class MemoryShort(OwnFault):
     kind = "memory-short"
     status = 503
     retry = Retry.SAFE
+
+
+class GitBusy(OwnFault):
+    """As many of git's programs run as may, and the queue for them is full or too slow."""
+
+    kind = "git-busy"
+    status = 503
+    retry = Retry.SAFE
+
+
+class GitFailed(OwnFault):
+    """One of git's programs cannot be run, or failed before it answered."""
+
+    kind = "git-failed"
+
+
+class GitTimeout(OwnFault):
+    """One of git's programs, or its client, took longer than a request may."""
+
+    kind = "git-timeout"
+    status = 504
 
 
 class Bug(OwnFault):

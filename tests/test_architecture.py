@@ -46,6 +46,8 @@ ALLOWED = {
     "zips": set(),
     "images": set(),
     "claims": {"protocol"},
+    "orphans": set(),
+    "git": {"errors", "orphans"},
     "asking": {"claims", "errors", "message", "upstream", "wire"},
     "uploads": {
         *("asking", "claims", "config", "errors", "memory", "message", "protocol", "storage"),
@@ -54,6 +56,7 @@ ALLOWED = {
     "handlers": {
         *("asking", "claims", "config", "deadlines", "errors", "exchange", "memory", "message"),
         *("observe", "protocol", "reactor", "sides", "storage", "uploads", "upstream", "wire"),
+        "git",
     },
     # The near side.
     "front": {
@@ -87,6 +90,7 @@ ALLOWED = {
         "errors",
         "keepalive",
         "observe",
+        "orphans",
         "routes",
     },
     "__main__": {"service"},

@@ -16,6 +16,7 @@ from enum import Enum
 
 from fastproxy.config.schema import Config
 from fastproxy.observe import error_log
+from fastproxy.orphans import Orphans, adopt
 from fastproxy.service import notify
 from fastproxy.service.admin_keeper import AdminKeeper
 from fastproxy.service.backoff import MAX_S, DeathRate
@@ -58,6 +59,7 @@ def run_master(load: Callable[[], Config], *, worker_main: WorkerMain = run_work
     config = load()
     error_log.configure(config.log)
     _allow_open_files()
+    _adopt_orphans()
     return Master(load, worker_main, config).run()
 
 
@@ -71,6 +73,7 @@ class Master:
         self._launcher = Launcher(self._inbox, self._listeners, worker_main)
         self._admin = AdminKeeper(self._start_admin)
         self._deaths = DeathRate()
+        self._orphans = Orphans()
         self._phase = Phase.STARTING
         self._reload_asked = False
         self._exit_status = 0
@@ -97,6 +100,7 @@ class Master:
             self._admin.replace(wanted=bool(self._current.config.server.admin_listen))
         while self._phase not in _ENDING or any(g.pids for g in self._generations()):
             self._turn()
+        self._orphans.kill()
         self._admin.end()
         self._listeners.keep(())
         log.info("ended")
@@ -172,7 +176,7 @@ class Master:
             if pid == 0:
                 return
             found = self._find(pid)
-            # As process 1 of a container we reap children that we never had.
+            # Others are children of children, whose parents have died.
             if found is not None:
                 self._died(*found, status)
             else:
@@ -182,6 +186,8 @@ class Master:
         now = time.monotonic()
         lived = now - slot.born
         told = {**_who(generation, slot), "lived_s": round(lived, 3), "how": _how(status)}
+        if orphans := self._orphans.end(slot.pid or 0, now):
+            log.warning("ending what a worker left running", extra={**told, "programs": orphans})
         generation.died(slot)
         if generation.is_retiring:
             log.info("worker ended", extra=told)
@@ -213,7 +219,7 @@ class Master:
     # Deadlines
 
     def _patience(self) -> float:
-        deadlines = [self._admin.start_at]
+        deadlines = [self._admin.start_at, self._orphans.kill_at]
         for generation in self._generations():
             deadlines += [generation.kill_at, generation.ready_by]
         deadlines += [slot.start_at for slot in self._vacant()]
@@ -237,6 +243,7 @@ class Master:
             if slot.start_at <= now:
                 self._respawn(slot, now)
         self._admin.keep(now)
+        self._orphans.keep(now)
 
     def _respawn(self, slot: WorkerSlot, now: float) -> None:
         try:
@@ -345,6 +352,13 @@ def _allow_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, allowed))
     except (OSError, ValueError) as error:
         log.warning("cannot raise the limit of open files: %s", error)
+
+
+def _adopt_orphans() -> None:
+    try:
+        adopt()
+    except OSError as error:
+        log.warning("programs of a worker that is killed may outlive it: %s", error)
 
 
 def _generation(number: int, config: Config) -> Generation:

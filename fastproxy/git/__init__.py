@@ -1,0 +1,1 @@
+"""git's own programs as subprocesses: repositories beneath one root, pipes driven by the loop."""
