@@ -16,6 +16,7 @@ from fastproxy.front.context import FrontContext
 from fastproxy.front.entrance import open_entrances, renew
 from fastproxy.front.server import FrontServer
 from fastproxy.gauges import Gauges
+from fastproxy.handlers.git_http import GitDialogue
 from fastproxy.handlers.upload_body import Upload
 from fastproxy.observe.upload_metrics import UploadMetrics
 from fastproxy.reactor import Reactor
@@ -150,6 +151,7 @@ class App:
         await asyncio.gather(
             handlers.tasks.stop(_HANDLER_GRACE_S), handlers.uploads.stop(_HANDLER_GRACE_S)
         )
+        await handlers.git.processes.stop()
         for application in self._handlers.applications:
             await application.stop()
         await self._stores.close(max(undo_s, _UNDO_GRACE_S))
@@ -161,4 +163,4 @@ class App:
 
 
 def _is_upload(exchange: Exchange) -> bool:
-    return isinstance(exchange.sink, Upload)
+    return isinstance(exchange.sink, Upload | GitDialogue)

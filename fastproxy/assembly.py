@@ -14,6 +14,7 @@ from fastproxy.config.schema import (
     Backend,
     Config,
     FixedRoute,
+    GitRoute,
     ProxyRoute,
     PythonRoute,
     S3Store,
@@ -27,6 +28,8 @@ from fastproxy.exchange import Exchange
 from fastproxy.handlers.asgi import AsgiApplication
 from fastproxy.handlers.coroutine import Tasks
 from fastproxy.handlers.fixed import make_fixed
+from fastproxy.handlers.git_http import make_git
+from fastproxy.handlers.git_kit import GitRoom, git_kit
 from fastproxy.handlers.proxy_pass import PlainProxy, Target
 from fastproxy.handlers.python_handler import make_python
 from fastproxy.handlers.queue import make_queued
@@ -169,6 +172,7 @@ class Handlers:
         self._signers = self._make_signers()
         self.tasks = Tasks()
         self.uploads = Tasks()
+        self.git = GitRoom(config.git, metrics, self.uploads, config.memory.spill_dir)
         self.applications: list[AsgiApplication] = []
         self.by_index: list[Serve] = [self._make_queued(route) for route in config.route]
 
@@ -193,6 +197,8 @@ class Handlers:
             return self._make_proxy(route)
         if isinstance(route, UploadRoute):
             return self._make_upload(route)
+        if isinstance(route, GitRoute):
+            return self._make_git(route)
         if isinstance(route, FixedRoute):
             return make_fixed(route)
         if isinstance(route, StaticRoute):
@@ -222,10 +228,7 @@ class Handlers:
 
     def _make_upload(self, route: UploadRoute) -> Serve:
         stores, arena, target = self._stores, self._arena, self._targets[route.backend]
-        signer = self._signers.get(target.dialect)
         assert arena is not None  # noqa: S101 - made for this very route
-        if signer is None:
-            raise ValueError(f"route {route.name or route.path}: uploads need [auth] secret_file")
         store_config = self._config.store.get(route.store)
         checks = getattr(store_config, "checksum", "none") != "none"
         kit = UploadKit(
@@ -233,7 +236,7 @@ class Handlers:
             target,
             stores.by_name.get(route.store),
             arena,
-            signer,
+            self._signer(route, target),
             lambda target: open_presigned(target, stores.client.request, stores.undoing),
             self._upload_metrics,
             self.uploads,
@@ -242,6 +245,17 @@ class Handlers:
             turns=Turns(getattr(store_config, "connections", SHARED_CONNECTIONS)),
         )
         return make_upload(kit)
+
+    def _make_git(self, route: GitRoute) -> Serve:
+        target = self._targets[route.backend]
+        signer = self._signer(route, target)
+        return make_git(git_kit(self.git, route, target, signer, self._config.limits.body))
+
+    def _signer(self, route: AnyRoute, target: Target) -> Signer:
+        signer = self._signers.get(target.dialect)
+        if signer is None:
+            raise ValueError(f"route {route.name or route.path}: needs [auth] secret_file")
+        return signer
 
     def _make_asgi(self, route: AsgiRoute) -> Serve:
         application = AsgiApplication(route, self.tasks)

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from fastproxy.config.methods import effective_methods
 from fastproxy.config.pattern import PathPattern
-from fastproxy.config.schema import AnyRoute, UploadRoute
+from fastproxy.config.schema import AnyRoute, GitRoute, UploadRoute
 from fastproxy.errors import BadHead
 
 # Plain: no escapes, parameters or backslashes, no `//`, no segment that starts with a dot.
@@ -33,6 +33,7 @@ _SLASHES = re.compile(r"/{2,}")
 _AMBIGUOUS = re.compile(r"%[0-9A-Fa-f]{2}|\\|//|/;|/\.\.?(?:[/;]|\Z)")
 _TWISTED = re.compile(r"%(?!2[Ff])[0-9A-Fa-f]{2}|\\|//|/;|/\.\.?(?:[/;]|\Z)")
 
+_ACTING: Final = UploadRoute | GitRoute  # more than passing on, on one reading of a path
 _MAX_AMBIGUITIES: Final = 64  # every one makes the readings dearer; honest paths have a handful
 _CACHE_ENTRIES: Final = 4096
 _CACHE_PATH: Final = 256  # bytes; longer paths are rare and would make the cache heavy
@@ -145,7 +146,7 @@ class RouteTable:
         for other in others:
             if other.route is not first.route:
                 raise BadHead(f"path reads as {_shown(first)} and as {_shown(other)}")
-        if first.route and target.is_twisted and isinstance(first.route.config, UploadRoute):
+        if first.route and target.is_twisted and isinstance(first.route.config, _ACTING):
             raise BadHead(f"ambiguous path for upload {_shown(first)}")
         return first
 

@@ -7,7 +7,7 @@ from typing import Final
 from fastproxy.config.load import Source, read
 from fastproxy.config.overrides import Override
 from fastproxy.config.problems import ConfigProblems, Problem, Severity
-from fastproxy.config.rules import listeners, ranges, routes, server, services, waiting
+from fastproxy.config.rules import git, listeners, ranges, routes, server, services, waiting
 from fastproxy.config.schema import Config
 
 Rule = Callable[[Config, Source], Iterator[Problem]]
@@ -25,6 +25,7 @@ RULES: Final[tuple[Rule, ...]] = (
     server.check_spill,
     services.check_backends,
     services.check_stores,
+    git.check_git,
     routes.check_routes,
     routes.check_order,
     routes.check_secret,
@@ -39,6 +40,7 @@ _COMPARING: Final[dict[Rule, frozenset[str]]] = {
     server.check_memory: frozenset(("memory", "store", "route")),
     server.check_spill: frozenset(("memory", "server")),
     routes.check_order: frozenset(("route",)),
+    git.check_git: frozenset(("git", "route")),
 }
 
 

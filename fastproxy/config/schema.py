@@ -154,6 +154,19 @@ class S3Store(Strict, frozen=True, kw_only=True, tag_field="type", tag="s3"):
     connections: int = 64
 
 
+class Git(Strict, frozen=True, kw_only=True):
+    """git's own programs, which git routes run in repositories beneath `root`."""
+
+    root: str = ""
+    program: str = "git"
+    processes: int = 16  # of one worker at once
+    queue: int = 256  # requests that wait for one of them
+    queue_timeout: Duration = Duration(30)
+    timeout: Duration = Duration(3600)  # of one request
+    hooks: str = ""  # a directory, "repository" for each one's own; empty: none are run
+    config: dict[str, str] = {}  # git's own settings, for all repositories
+
+
 class Match(Strict, frozen=True, kw_only=True):
     """Which requests a route takes. `path`: exact, `*` is one segment, `**` any rest."""
 
@@ -208,6 +221,15 @@ class UploadRoute(Route, frozen=True, kw_only=True, tag="upload"):
     scrub_images: bool = False  # take Exif, XMP, comments out of JPEG, PNG and WebP
 
 
+class GitRoute(Route, frozen=True, kw_only=True, tag="git"):
+    """git's smart HTTP protocol after the backend's permission; other requests are proxied."""
+
+    backend: str = "default"
+    authorize_suffix: str = "/authorize"  # may be empty
+    max_push: Size = Size(10 * GiB)
+    max_negotiation: Size = Size(64 * MiB)  # what a client has and wants: 50 bytes a commit
+
+
 class StaticRoute(Route, frozen=True, kw_only=True, tag="static"):
     """Files beneath a directory."""
 
@@ -240,7 +262,8 @@ class AsgiRoute(Route, frozen=True, kw_only=True, tag="asgi"):
     max_body: Size | None = None
 
 
-AnyRoute = ProxyRoute | UploadRoute | StaticRoute | FixedRoute | PythonRoute | AsgiRoute
+BackedRoute = ProxyRoute | UploadRoute | GitRoute  # there is a backend behind it
+AnyRoute = ProxyRoute | UploadRoute | GitRoute | StaticRoute | FixedRoute | PythonRoute | AsgiRoute
 AnyStore = LocalStore | S3Store
 
 
@@ -255,4 +278,5 @@ class Config(Strict, frozen=True, kw_only=True):
     auth: Auth = Auth()
     backend: dict[str, Backend] = {}
     store: dict[str, AnyStore] = {}
+    git: Git = Git()
     route: tuple[AnyRoute, ...] = ()

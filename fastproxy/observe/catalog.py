@@ -88,6 +88,8 @@ def _histogram(name: str, text: str, buckets: tuple[float, ...], *labels: Label)
 
 ROUTE = Label("route")
 QUEUE = Label("queue")
+GIT_DEEDS = ("fetch", "push", "send")
+GIT_RESULTS = ("ok", *(side.value for side in errors.Side))
 VERSION = Label("version")
 
 METRICS: tuple[Metric, ...] = (
@@ -164,6 +166,17 @@ METRICS: tuple[Metric, ...] = (
     _maximum(
         "fastproxy_oldest_paused_upload_seconds",
         "Age of the oldest upload that waits for memory, of all workers.",
+    ),
+    _counter(
+        "fastproxy_git_requests_total",
+        "Requests that git itself was to answer, and whose fault it was if it did not.",
+        Label("deed", GIT_DEEDS),
+        Label("result", GIT_RESULTS),
+    ),
+    _gauge(
+        "fastproxy_git_processes",
+        "Programs of git's that run, and requests that wait for their turn.",
+        Label("state", ("running", "waiting")),
     ),
     _histogram(
         "fastproxy_loop_lag_seconds", "How late a worker's event loop runs a timer.", LAG_BUCKETS

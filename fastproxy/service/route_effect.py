@@ -5,6 +5,7 @@ from fastproxy.config.schema import (
     AsgiRoute,
     Config,
     FixedRoute,
+    GitRoute,
     LocalStore,
     ProxyRoute,
     PythonRoute,
@@ -30,6 +31,8 @@ def _action(config: Config, route: AnyRoute, method: str, path: str) -> str:
             return f"proxy: {sent}, bodies up to {format_size(limit)}{buffered}"
         case UploadRoute():
             return _upload(config, route, method, path)
+        case GitRoute():
+            return _git(config, route, method, path)
         case StaticRoute():
             return f"static: a file beneath {route.root}"
         case FixedRoute():
@@ -46,6 +49,12 @@ def _upload(config: Config, route: UploadRoute, method: str, path: str) -> str:
     asked = f"{method} {url}{route.authorize_suffix}".strip()
     finalized = f"{method} {url}".strip()
     return f"upload: {asked}, then {_storing(config, route)}, then finalize: {finalized}"
+
+
+def _git(config: Config, route: GitRoute, method: str, path: str) -> str:
+    url = _url(config, route.backend, path)
+    asked = f"{method} {url}{route.authorize_suffix}".strip()
+    return f"git: {asked}, then {config.git.program} beneath {config.git.root}; else proxy"
 
 
 def _storing(config: Config, route: UploadRoute) -> str:

@@ -8,7 +8,14 @@ from typing import Self
 from fastproxy.config.load import Source, read
 from fastproxy.config.problems import ConfigProblems, Problem, Severity
 from fastproxy.config.rules.routes import check_routes
-from fastproxy.config.schema import AsgiRoute, Config, ProxyRoute, PythonRoute, UploadRoute
+from fastproxy.config.schema import (
+    AsgiRoute,
+    Config,
+    GitRoute,
+    ProxyRoute,
+    PythonRoute,
+    UploadRoute,
+)
 from fastproxy.config.units import format_size
 from fastproxy.errors import BadHead
 from fastproxy.routes import NormalisedTarget, RouteTable, TableRoute, bare_host, normalise_path
@@ -121,7 +128,7 @@ def _errors(config: Config, source: Source, row: TableRoute) -> Iterator[Problem
 
 def _body_limit(config: Config, row: TableRoute) -> int | None:
     match row.config:
-        case UploadRoute(max_size=limit):
+        case UploadRoute(max_size=limit) | GitRoute(max_push=limit):
             return limit
         case ProxyRoute(max_body=limit) | AsgiRoute(max_body=limit):
             return config.limits.body if limit is None else limit

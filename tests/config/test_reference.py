@@ -30,10 +30,12 @@ SECTIONS = {
     "`[backend.NAME]`": schema.Backend,
     '`[store.NAME]` with `type = "local"`': schema.LocalStore,
     '`[store.NAME]` with `type = "s3"`': schema.S3Store,
+    "`[git]`": schema.Git,
     "`[[route]]`": schema.Route,
     "`[route.queue]`": schema.Queue,
     '`[[route]]` with `action = "proxy"`': schema.ProxyRoute,
     '`[[route]]` with `action = "upload"`': schema.UploadRoute,
+    '`[[route]]` with `action = "git"`': schema.GitRoute,
     '`[[route]]` with `action = "static"`': schema.StaticRoute,
     '`[[route]]` with `action = "fixed"`': schema.FixedRoute,
     '`[[route]]` with `action = "python"`': schema.PythonRoute,
@@ -141,9 +143,10 @@ def test_the_json_schema_takes_the_example_and_no_unknown_key() -> None:
 def test_every_default_of_the_json_schema_can_be_written_in_the_file(tmp_path: Path) -> None:
     rule = json_schema()
     text = ""
-    for section in ("server", "limits", "memory", "log", "auth"):
+    for section in ("server", "limits", "memory", "log", "auth", "git"):
         text += f"[{section}]\n"
         for key, value in rule["properties"][section]["properties"].items():
-            text += f"{key} = {json.dumps(value['default'])}\n"
+            if "default" in value:  # tables have none
+                text += f"{key} = {json.dumps(value['default'])}\n"
     (tmp_path / "f.toml").write_text(text)
     assert load(tmp_path / "f.toml", {}) == schema.Config()

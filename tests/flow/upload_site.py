@@ -362,7 +362,7 @@ def to_toml(tables: Mapping[str, Any]) -> str:
 
 
 def _values(table: Mapping[str, Any]) -> Iterator[str]:
-    return (f"{name} = {_written(value)}" for name, value in table.items())
+    return (f"{json.dumps(name)} = {_written(value)}" for name, value in table.items())
 
 
 def _written(value: Any) -> str:

@@ -14,6 +14,8 @@ from fastproxy.config.schema import (
     Duration,
     FixedRoute,
     GiB,
+    Git,
+    GitRoute,
     KiB,
     Limits,
     Memory,
@@ -78,6 +80,15 @@ RANGES: Final[dict[type, dict[str, tuple[float, float]]]] = {
         "part_concurrency": (1, 1000),
         "timeout": (1, _LONG),
     },
+    Git: {
+        "processes": (1, 10_000),
+        "queue": (0, _MANY),
+        "queue_timeout": (0, _LONG),
+    },
+    GitRoute: {
+        "max_push": (1, S3_MAX_OBJECT),
+        "max_negotiation": (1 * KiB, 16 * GiB),
+    },
     FixedRoute: {"status": (200, 599)},
     Queue: {
         "at_once": (1, _MANY),
@@ -89,7 +100,7 @@ RANGES: Final[dict[type, dict[str, tuple[float, float]]]] = {
 
 def check_ranges(config: Config, source: Source) -> Iterator[Problem]:
     """Every number outside of its range."""
-    for section in ("server", "limits", "memory", "auth"):
+    for section in ("server", "limits", "memory", "auth", "git"):
         yield from _table(getattr(config, section), (section,), source)
     for name, backend in config.backend.items():
         yield from _table(backend, ("backend", name), source)

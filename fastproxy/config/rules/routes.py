@@ -15,9 +15,10 @@ from fastproxy.config.rules.ranges import S3_MAX_PART
 from fastproxy.config.schema import (
     AnyRoute,
     AsgiRoute,
+    BackedRoute,
     Config,
     FixedRoute,
-    ProxyRoute,
+    GitRoute,
     PythonRoute,
     S3Store,
     StaticRoute,
@@ -43,10 +44,12 @@ def check_routes(config: Config, source: Source) -> Iterator[Problem]:
     for index, route in enumerate(config.route):
         key = ("route", index)
         yield from _matching(route, source, key)
-        if isinstance(route, ProxyRoute | UploadRoute) and route.backend not in config.backend:
+        if isinstance(route, BackedRoute) and route.backend not in config.backend:
             yield _unnamed(source, (*key, "backend"), route.backend, list(config.backend))
         if isinstance(route, UploadRoute):
             yield from _upload(config, route, source, key)
+        elif isinstance(route, GitRoute):
+            yield from _suffix(route.authorize_suffix or "/", source, key)
         elif isinstance(route, StaticRoute):
             yield from _static(route, source, key)
         elif isinstance(route, FixedRoute):
@@ -83,8 +86,8 @@ def check_secret(config: Config, source: Source) -> Iterator[Problem]:
     key = ("auth", "secret_file")
     if config.auth.secret_file:
         yield from shared_secret(source, key, config.auth.secret_file)
-    elif any(isinstance(route, UploadRoute) for route in config.route):
-        message = "is required: upload routes sign what they tell the backend"
+    elif any(isinstance(route, UploadRoute | GitRoute) for route in config.route):
+        message = "is required: upload and git routes sign what they tell the backend"
         yield source.problem(key, message, "`openssl rand -base64 32 > FILE` makes one")
 
 
@@ -118,9 +121,7 @@ def _upload(config: Config, route: UploadRoute, source: Source, key: KeyPath) ->
     if store is None and not (route.allowed_hosts and route.store == _DEFAULT_STORE):
         yield _unnamed(source, (*key, "store"), route.store, list(config.store))
     yield from crc_library(source, (*key, "hashes"), route.hashes)
-    if not route.authorize_suffix.startswith("/") or set("?#% ") & set(route.authorize_suffix):
-        hint = 'e.g. "/authorize"'
-        yield source.problem((*key, "authorize_suffix"), "is not a plain path", hint)
+    yield from _suffix(route.authorize_suffix, source, key)
     part_size = route.part_size or S3_MIN_PART
     if isinstance(store, S3Store) and not S3_MIN_PART <= part_size <= S3_MAX_PART:
         allowed = f"{format_size(S3_MIN_PART)} and {format_size(S3_MAX_PART)}"
@@ -132,6 +133,12 @@ def _upload(config: Config, route: UploadRoute, source: Source, key: KeyPath) ->
     if isinstance(store, S3Store) and not config.server.state_dir:
         message = "without server.state_dir a crash leaves unfinished multipart uploads behind"
         yield source.problem((*key, "store"), message, severity=Severity.WARNING)
+
+
+def _suffix(suffix: str, source: Source, key: KeyPath) -> Iterator[Problem]:
+    if not suffix.startswith("/") or set("?#% ") & set(suffix):
+        hint = 'e.g. "/authorize"'
+        yield source.problem((*key, "authorize_suffix"), "is not a plain path", hint)
 
 
 def _static(route: StaticRoute, source: Source, key: KeyPath) -> Iterator[Problem]:

@@ -13,14 +13,21 @@ from fastproxy.config.rules.places import (
     credential,
     writable_directory,
 )
-from fastproxy.config.schema import Backend, Config, LocalStore, ProxyRoute, S3Store, UploadRoute
+from fastproxy.config.schema import (
+    BackedRoute,
+    Backend,
+    Config,
+    LocalStore,
+    S3Store,
+    UploadRoute,
+)
 
 _NO_TLS: Final = "there is no TLS: the address is not https"
 
 
 def check_backends(config: Config, source: Source) -> Iterator[Problem]:
     """Addresses parse, authorities can be read, and somebody uses the backend."""
-    used = {each.backend for each in config.route if isinstance(each, ProxyRoute | UploadRoute)}
+    used = {each.backend for each in config.route if isinstance(each, BackedRoute)}
     for name, backend in config.backend.items():
         key = ("backend", name)
         try:

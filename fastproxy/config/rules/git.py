@@ -1,0 +1,41 @@
+"""Rules on what git routes run, and where."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from typing import Final
+
+from fastproxy.config.load import Source
+from fastproxy.config.problems import KeyPath, Problem, Severity
+from fastproxy.config.rules.places import readable_directory
+from fastproxy.config.schema import Config, Git, GitRoute
+
+KEY: Final = ("git",)
+_SETTING: Final = re.compile(
+    r"[A-Za-z0-9-]+\.(?:[^\n\0=]*\.)?[A-Za-z][A-Za-z0-9-]*"
+)  # git-config(1)
+
+
+def check_git(config: Config, source: Source) -> Iterator[Problem]:
+    """The root is there, git can be run, and a push runs only the hooks that somebody meant."""
+    git = config.git
+    if any(isinstance(route, GitRoute) for route in config.route):
+        if not git.root:
+            yield source.problem((*KEY, "root"), "is required: git routes serve what lies beneath")
+        yield from _program(git, source)
+    elif git != Git():
+        yield source.problem(KEY, "no route uses it", severity=Severity.WARNING)
+    if git.root:
+        yield from readable_directory(source, (*KEY, "root"), git.root)
+    if git.hooks not in ("", "repository"):
+        yield from readable_directory(source, (*KEY, "hooks"), git.hooks)
+    for name in git.config:
+        if not _SETTING.fullmatch(name):
+            key: KeyPath = (*KEY, "config", name)
+            yield source.problem(key, "is not the name of a setting", 'e.g. "pack.threads"')
+
+
+def _program(git: Git, source: Source) -> Iterator[Problem]:
+    if shutil.which(git.program) is None:
+        message = f'"{git.program}" cannot be run'
+        yield source.problem((*KEY, "program"), message, "install git, or write where it is")
