@@ -1,5 +1,6 @@
 # Verbs for people who like make; the work is in scripts/.
 PYTHON = .venv/bin/python
+MINUTES = 20
 .PHONY: help build demo test lint bench soak asan fuzz docs-check clean
 
 help:        ## these lines
@@ -19,9 +20,9 @@ soak: build  ## ten minutes of everything at once: faults, reloads, killed worke
 	$(PYTHON) -m tests.soak
 asan: build  ## the chunker under AddressSanitizer and UndefinedBehaviorSanitizer
 	tests/isolated/asan.sh $(PYTHON)
-fuzz: build  ## parsers, chunker and express lane under the sanitizers, for an hour or so
-	FASTPROXY_EXAMPLES=30 tests/isolated/asan.sh $(PYTHON) \
-		tests/chunker tests/wire tests/express tests/fuzz --timeout=7200
+fuzz: build  ## parsers, chunker and express lane under the sanitizers, MINUTES=20
+	tests/isolated/asan.sh $(PYTHON) -p tests.fuzz.again --minutes=$(MINUTES) --timeout=3600 \
+		tests/chunker tests/wire tests/express tests/fuzz
 docs-check: build ## every command and configuration in the documents
 	$(PYTHON) -m pytest tests/docs
 clean:       ## remove what was made here

@@ -3,9 +3,7 @@
 # UndefinedBehaviorSanitizer: builds a sanitized copy in a temporary directory and runs their tests
 # against it. The checkout is left alone; its other rooms are copied as they were built.
 #
-#     tests/isolated/asan.sh [python [tests ...]]
-#
-# FASTPROXY_EXAMPLES=100 lets hypothesis try a hundred times as many examples, which takes hours.
+#     tests/isolated/asan.sh [python [tests and flags of pytest ...]]
 set -eu
 
 python=${1:-python}
