@@ -69,16 +69,11 @@ class Seat:
         """It has one client less."""
         if self._counts[self._index] == _ABSENT:
             return
-        self.moved()
+        self._counts[self._index] -= 1
         if now >= self._window_end:
             self._window_end = now + _WINDOW_S
             self._gone = 0
         self._gone += 1
-
-    def moved(self) -> None:
-        """A client is about to come again as another connection: nobody has gone."""
-        if self._counts[self._index] != _ABSENT:
-            self._counts[self._index] -= 1
 
     def is_ahead(self, now: float) -> bool:
         """Whether another worker that accepts has clearly fewer clients."""

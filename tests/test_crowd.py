@@ -78,14 +78,6 @@ def test_where_clients_come_and_go_as_many_as_go_are_tolerated() -> None:
     assert not first.is_ahead(NOW)
 
 
-def test_who_comes_again_as_another_connection_has_not_gone() -> None:
-    first, _ = seats(5, 0)
-    for _ in range(50):
-        first.moved()
-        first.came()
-    assert first.is_ahead(NOW)
-
-
 def test_a_second_later_they_are_forgotten() -> None:
     first, _ = seats(60, 10)
     for _ in range(50):

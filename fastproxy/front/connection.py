@@ -83,7 +83,7 @@ class ClientConnection(ConnectionLife):
         self._link = Link(cast("asyncio.Transport", transport), context.scratch)
         self._remote_ip = self._link.peer_ip if self._guest is None else self._guest.ip
         self._is_trusted = context.is_trusted(self._remote_ip)
-        if not context.add(self):
+        if self._guest is None and not context.add(self):  # a guest was counted at the entrance
             self._refuse(TooManyConnections(f"{context.limits.connections} allowed"))
         elif self._is_trusted or self._enter(self._remote_ip):
             self._wait_until(context.header_timeout)

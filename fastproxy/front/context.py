@@ -82,7 +82,7 @@ class FrontContext:
         self.ids = RequestIds()
 
     def add(self, connection: Connection) -> bool:
-        """Count a connection in; False when there are too many."""
+        """Count a client in; False when there are too many."""
         self.connections.add(connection)
         self.seat.came()
         self.on_client()
@@ -93,10 +93,10 @@ class FrontContext:
         self.connections.discard(connection)
         self.seat.went(self.deadlines.now)
 
-    def pass_on(self, connection: Connection) -> None:
-        """Count a connection out that comes in again at once as another."""
-        self.connections.discard(connection)
-        self.seat.moved()
+    def replace(self, arrival: Connection, connection: Connection) -> None:
+        """Whom `add` has counted has passed the entrance: the same client, who has come once."""
+        self.connections.discard(arrival)
+        self.connections.add(connection)
 
     @property
     def in_flight(self) -> int:

@@ -27,7 +27,7 @@ from fastproxy.wire.preface import parse_preface
 log = logging.getLogger(__name__)
 
 
-class Welcomed(Protocol):
+class Welcomed(Connection, Protocol):
     """The connection of a client that has come in, before it is told of its transport."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -40,10 +40,6 @@ class Welcomed(Protocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """See asyncio.BufferedProtocol."""
-        ...
-
-    def drain(self) -> None:
-        """Close if idle, else after the response in flight."""
         ...
 
 
@@ -208,8 +204,8 @@ class Arrival(Timed, asyncio.BufferedProtocol):
         return False
 
     def _welcome_as(self, guest: Guest, transport: asyncio.Transport) -> Welcomed:
-        self._end(self._entrance.context.pass_on)
         connection = self._welcome(guest)
+        self._end(lambda arrival: self._entrance.context.replace(arrival, connection))
         transport.set_protocol(cast("asyncio.BaseProtocol", connection))
         connection.connection_made(transport)
         if self._entrance.context.is_draining:

@@ -261,6 +261,38 @@ def test_who_has_come_in_is_not_taken_for_one_that_has_gone() -> None:
     run(story)
 
 
+def test_who_comes_through_the_entrance_has_come_once(certificates: Certificates) -> None:
+    def story() -> None:
+        site = Site(Served())
+        came: list[int] = []
+        site.context.on_client = lambda: came.append(len(site.context.connections))
+        site.welcome(certificates)
+        site.arrive(None).deliver(PREFACE)
+        assert came == [1, 2]
+        assert len(site.context.connections) == 2
+
+    run(story)
+
+
+def test_who_was_let_in_is_served_although_the_worker_is_full_since(
+    certificates: Certificates,
+) -> None:
+    def story() -> None:
+        site = Site(Served(), Limits(connections=1))
+        raw = site.arrive(certificates)
+        late = Raw()
+        late.protocol = _ClientProtocol(site.context)
+        late.protocol.connection_made(late)
+        assert late.sent.startswith(b"HTTP/1.1 503")
+        assert len(site.context.connections) == 2  # it lingers
+        client = TlsClient(raw, client_context())
+        client.connect(PREFACE)
+        raw.deliver(client.encrypt(GET % 1))
+        assert client.received().startswith(b"HTTP/1.1 200")
+
+    run(story)
+
+
 def test_handshakes_count_for_the_client_that_the_preface_names(
     certificates: Certificates,
 ) -> None:
