@@ -70,6 +70,7 @@ class Limits(Strict, frozen=True, kw_only=True):
     body_timeout: Duration = Duration(60)  # between two reads of a body
     send_timeout: Duration = Duration(60)  # a reader that takes nothing for this long
     min_body_rate: Size = Size(0)  # bytes a second, averaged after `rate_grace`; 0: off
+    min_send_rate: Size = Size(0)  # the same of a client that reads, while something waits for it
     rate_grace: Duration = Duration(30)
     lingering_bytes: Size = Size(16 * MiB)  # read and dropped after an early answer ...
     lingering_timeout: Duration = Duration(5)  # ... for at most this long

@@ -165,6 +165,8 @@ class ClientConnection(ConnectionLife):
     def resume_writing(self) -> None:
         """See asyncio."""
         self._link.is_blocked = False
+        if self._uptake is not None:
+            self._uptake.rest(self._context.deadlines.now)
         self._wait_as_phase_says()
         if self._exchange is not None and self._exchange.sink is not None:
             self._exchange.sink.client_writable()
@@ -386,10 +388,6 @@ class ClientConnection(ConnectionLife):
         self._exchange = None
         self._decoder = None
         self._wants_body = False
-        if self._link.is_blocked:
-            # The end of an exchange must not pass for bytes that the client took.
-            size, _, unsent = self._progress
-            self._progress = (size, 0, unsent)
         if keep and is_complete and not self._context.is_draining:
             self._phase = HEAD
             self._wait_as_phase_says()

@@ -14,8 +14,7 @@ cdef class ConnectionLife(Timed):
     cdef readonly Link _link
     cdef Pace _pace
     cdef bytes _pending
-    cdef object _guest, _phase
-    cdef tuple _progress
+    cdef object _guest, _phase, _uptake
     cdef bint _wants_body
     cdef object __weakref__
 
@@ -32,6 +31,5 @@ cdef class ConnectionLife(Timed):
     cdef _wait_as_phase_says(self)
     cdef _wait_for_progress(self)
     cdef _judge_progress(self)
-    cdef tuple _measure(self)
     cdef _probe(self)
     cdef _wait_until(self, double timeout_s)

@@ -12,6 +12,7 @@ from fastproxy.front.guest import Guest
 from fastproxy.front.link import Link
 from fastproxy.front.pace import Pace
 from fastproxy.front.probe import PeerState
+from fastproxy.front.uptake import Uptake
 from fastproxy.shortcut import Trip
 
 _PROBE_S: Final = 10.0
@@ -44,8 +45,8 @@ class ConnectionLife(Timed):
         "_pace",
         "_pending",
         "_phase",
-        "_progress",
         "_trip",
+        "_uptake",
         "_wants_body",
     )
     _link: Link  # from connection_made on, before which nothing else is called
@@ -62,7 +63,7 @@ class ConnectionLife(Timed):
         self._phase = HEAD
         self._wants_body = False
         self._pace = Pace(context.limits)
-        self._progress = (0, 0, 0)
+        self._uptake: Uptake | None = None  # from when something waited for the client
 
     @property
     def is_over(self) -> bool:
@@ -222,21 +223,24 @@ class ConnectionLife(Timed):
             self.deadline = NEVER
 
     def _wait_for_progress(self) -> None:
-        """From now on some byte must move within the send timeout, again and again."""
-        self._progress = self._measure()
-        self._wait_until(self._context.limits.send_timeout)
+        """From now on some byte must move within the send timeout, and on the average enough."""
+        if self._uptake is None:
+            self._uptake = Uptake(self._context.limits)
+        now = self._context.deadlines.now
+        self._uptake.watch(self._link.taken, self._pace.size, now, waits=self._link.is_blocked)
+        self._wait_until(self._uptake.patience_s(now))
 
     def _judge_progress(self) -> None:
-        if self._measure() != self._progress:
-            self._wait_for_progress()
+        uptake = self._uptake
+        if uptake is None:
+            return
+        now = self._context.deadlines.now
+        fault = uptake.judge(self._link.taken, self._pace.size, now)
+        if fault is None:
+            self._wait_until(uptake.patience_s(now))
         else:
-            self._fail_client(ClientGone("takes no bytes"))
+            self._fail_client(fault)
             self.abort()
-
-    def _measure(self) -> tuple[int, int, int]:
-        exchange = self._exchange
-        sent = exchange.sent_bytes if exchange is not None else 0
-        return (self._pace.size, sent, self._link.unsent)
 
     def _probe(self) -> None:
         state = self._link.peer_state

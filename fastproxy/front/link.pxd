@@ -6,6 +6,7 @@ cdef class Link:
     cdef public bint is_reading, is_blocked, has_eof, has_sent_eof
     cdef bint _is_ending
     cdef int _fd
+    cdef long long _written
     cpdef stop_reading(self)
     cpdef start_reading(self)
     cpdef write(self, pieces)

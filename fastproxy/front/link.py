@@ -6,8 +6,10 @@ renewed. Its high-water mark is zero so that this is known: blocked means that s
 
 import asyncio
 import contextlib
+import fcntl
 import socket
 import struct
+import termios
 from collections.abc import Sequence
 from typing import Final
 
@@ -16,6 +18,7 @@ from fastproxy.wire.framing import Piece
 from fastproxy.wire.scratch import Scratch
 
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+_INT: Final = struct.Struct("i")
 
 
 class Link:
@@ -26,6 +29,7 @@ class Link:
         "_is_ending",
         "_scratch",
         "_transport",
+        "_written",
         "has_eof",
         "has_sent_eof",
         "is_blocked",
@@ -36,6 +40,7 @@ class Link:
         transport.set_write_buffer_limits(high=0)
         self._transport: asyncio.Transport | None = transport
         self._scratch = scratch
+        self._written = 0
         is_plain = transport.get_extra_info("sslcontext") is None
         # For the express lane, whose bytes must never pass by TLS.
         self._fd = transport.get_extra_info("socket").fileno() if is_plain else -1
@@ -55,6 +60,15 @@ class Link:
     def unsent(self) -> int:
         """Bytes written that the kernel has not taken yet."""
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+    @property
+    def taken(self) -> int:
+        """Bytes written here that the peer's kernel has acknowledged. Costs a system call.
+
+        What lies in our kernel has not arrived: of a reader that is slow, up to 4 MiB wait there,
+        and the transport hears of room only when a third of that is free.
+        """
+        return self._written - self.unsent - _queued(self._transport)
 
     @property
     def peer_state(self) -> PeerState:
@@ -77,8 +91,10 @@ class Link:
         """Write in one call to the kernel, as far as it takes it."""
         if self._transport is not None and not self.has_sent_eof and not self._is_ending:
             if len(pieces) == 1:
+                self._written += len(pieces[0])
                 self._transport.write(pieces[0])  # a third of what `writelines` costs
             else:
+                self._written += sum(map(len, pieces))
                 self._transport.writelines(pieces)
             if self.is_blocked:
                 self._scratch.renew()
@@ -114,3 +130,13 @@ class Link:
     def lost(self) -> None:
         """The transport is gone."""
         self._transport = None
+
+
+def _queued(transport: asyncio.Transport | None) -> int:
+    """Bytes that the kernel has not brought to the peer yet."""
+    if transport is None or transport.is_closing():
+        return 0
+    with contextlib.suppress(OSError, ValueError):  # ValueError: it is closed
+        sock = transport.get_extra_info("socket")
+        return int(_INT.unpack(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(_INT.size)))[0])
+    return 0

@@ -410,6 +410,67 @@ def test_a_reader_that_takes_nothing_is_cut() -> None:
         eventually(lambda: running.connections() == 0, "gone")
 
 
+def read_slowly(client: Client) -> None:
+    """Some 2 KB a second, until the connection is cut."""
+    pause = threading.Event()
+    with contextlib.suppress(OSError):
+        while client.sock.recv(100):
+            pause.wait(0.05)
+
+
+RATE = 'min_send_rate = "50KiB"\nrate_grace = "1s"\nsend_timeout = "60s"'
+
+
+def test_a_reader_below_the_minimum_rate_is_cut() -> None:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(response(bytes(30 << 20)))
+
+    with (
+        origin(script) as backend,
+        proxy(to_backend(backend.address, limits=RATE)) as running,
+        running.client(rcvbuf=4096) as client,
+    ):
+        client.send(GET)
+        read_slowly(client)
+        assert last_end(running) == ("client", "too-slow", 200)
+        eventually(lambda: running.connections() == 0, "gone")
+
+
+def test_a_reader_below_the_minimum_rate_is_cut_also_when_its_answers_are_complete() -> None:
+    def script(peer: Peer) -> None:
+        while peer.request() is not None:
+            peer.send(response(bytes(100_000)))
+
+    with (
+        origin(script) as backend,
+        proxy(to_backend(backend.address, limits=RATE)) as running,
+        running.client(rcvbuf=4096) as client,
+    ):
+        client.send(GET * 200)
+        read_slowly(client)
+        eventually(lambda: running.connections() == 0, "gone")
+        assert len(running.logged()) < 200
+
+
+def test_a_backend_below_the_minimum_rate_is_no_fault_of_the_reader() -> None:
+    body = bytes(2000)
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        head = response(body).removesuffix(body)
+        peer.send(head)
+        pause = threading.Event()
+        for at in range(0, len(body), 50):
+            peer.send(body[at : at + 50])
+            pause.wait(0.05)
+
+    limits = 'min_send_rate = "1MiB"\nrate_grace = "0s"\nsend_timeout = "60s"'
+    with origin(script) as backend, proxy(to_backend(backend.address, limits=limits)) as running:
+        assert running.get().body == body
+        assert last_end(running) == ("ok", "", 200)
+
+
 def test_a_reader_that_never_takes_the_end_is_cut() -> None:
     """The response is complete for us, its last bytes wait in our memory."""
 
