@@ -1,7 +1,7 @@
 # Verbs for people who like make; the work is in scripts/.
 PYTHON = .venv/bin/python
 MINUTES = 20
-.PHONY: help build demo test lint bench soak asan fuzz docs-check clean
+.PHONY: help build demo test lint bench soak asan fuzz mutations docs-check clean
 
 help:        ## these lines
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1	/p' Makefile | expand -t 12
@@ -23,6 +23,8 @@ asan: build  ## the chunker under AddressSanitizer and UndefinedBehaviorSanitize
 fuzz: build  ## parsers, chunker and express lane under the sanitizers, MINUTES=20
 	tests/isolated/asan.sh $(PYTHON) -p tests.fuzz.again --minutes=$(MINUTES) --timeout=3600 \
 		tests/chunker tests/wire tests/express tests/fuzz
+mutations: build ## does each rule of tests/conformance have a test that fails without it?
+	$(PYTHON) -m tests.conformance.mutations
 docs-check: build ## every command and configuration in the documents
 	$(PYTHON) -m pytest tests/docs
 clean:       ## remove what was made here

@@ -7,7 +7,7 @@ sections 5.6.2 and 8.6, RFC 9112 sections 5 to 7).
 
 import itertools
 import string
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tests.conformance.cases import Case, Forward
 from tests.conformance.responses import ResponseCase
@@ -161,15 +161,21 @@ def _length_lists() -> Iterator[Case]:
         yield Case(4, f"lengths {first!r} and {second!r}", _HOST + one + end, refuse=(400,))
 
 
-GENERATED: dict[str, list[Case]] = {
-    "names of codings": list(_misnamed_codings()),
-    "names of lengths": list(_misnamed_lengths()),
-    "codings": list(_odd_codings()),
-    "lengths": list(_odd_lengths()),
-    "sizes of chunks": list(_odd_sizes()),
-    "lists of codings": list(_coding_lists()),
-    "lists of lengths": list(_length_lists()),
-}
+def _kind(make: Callable[[], Iterator[Case]]) -> str:
+    """The name of what makes them: "odd codings"."""
+    return make.__name__.strip("_").replace("_", " ")
+
+
+_MAKERS = (
+    _misnamed_codings,
+    _misnamed_lengths,
+    _odd_codings,
+    _odd_lengths,
+    _odd_sizes,
+    _coding_lists,
+    _length_lists,
+)
+GENERATED: dict[str, list[Case]] = {_kind(make): list(make()) for make in _MAKERS}
 
 
 # -- answers -----------------------------------------------------------------------------------

@@ -4,12 +4,11 @@ Needs nginx and haproxy on the PATH; takes about a minute.
 """
 
 import itertools
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from tests.conformance.cases import Case, load_cases
+from tests.conformance.classes import TITLES
 from tests.conformance.limits import LIMIT_CASES
 from tests.conformance.obfuscations import GENERATED
 from tests.conformance.peers import PEERS, version
@@ -22,9 +21,6 @@ CASES: list[Case] = [*WRITTEN, *LIMIT_CASES, *itertools.chain.from_iterable(GENE
 # How long heads may be is each server's own affair.
 UNSOUND = [case for case in CASES if case.refuse and case.number not in (16, 20)]
 SOUND = [case for case in CASES if not case.refuse]
-_TITLE = re.compile(r"^\| (\d+) \| (.+?) \|", re.MULTILINE)
-_README = Path(__file__).with_name("README.md").read_text()
-TITLES = {int(number): title for number, title in _TITLE.findall(_README)}
 REFUSED, PASSED, ALIKE, APART = Verdict
 WORDS = {ALIKE: "takes it", APART: "takes it, some readers differ"}
 Verdicts = dict[str, Verdict]  # by the id of a case

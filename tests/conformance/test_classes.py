@@ -2,27 +2,21 @@
 
 import re
 import tomllib
-from pathlib import Path
 
 import pytest
 
+from tests.conformance.classes import HERE, PLACES
 from tests.support.child import REPOSITORY
-
-HERE = Path(__file__).parent
-_ROW = re.compile(r"^\| (\d+) \|.*\| (.+) \|$", re.MULTILINE)
-ROWS = {
-    int(n): re.findall(r"`([^`]+)`", w) for n, w in _ROW.findall((HERE / "README.md").read_text())
-}
 
 
 def test_no_class_is_missing() -> None:
-    assert list(ROWS) == list(range(1, 46))
+    assert list(PLACES) == list(range(1, 46))
 
 
-@pytest.mark.parametrize("number", ROWS)
+@pytest.mark.parametrize("number", PLACES)
 def test_what_tests_a_class_exists(number: int) -> None:
-    assert ROWS[number]
-    for place in ROWS[number]:
+    assert PLACES[number]
+    for place in PLACES[number]:
         file, _, name = place.partition("::")
         path = (REPOSITORY if file.startswith("tests/") else HERE) / file
         if path.suffix == ".toml":
@@ -35,4 +29,4 @@ def test_what_tests_a_class_exists(number: int) -> None:
 
 def test_every_data_file_is_in_the_table() -> None:
     files = {str(path.relative_to(HERE)) for path in HERE.glob("*/[0-9]*.toml")}
-    assert files <= {place for places in ROWS.values() for place in places}
+    assert files <= {place for places in PLACES.values() for place in places}

@@ -1,10 +1,12 @@
 """Every case in every cut: refused, or forwarded so that all readers read the same."""
 
 import asyncio
+import functools
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +21,7 @@ from tests.conformance.witness import WitnessConnection
 CASES = [*load_cases(), *LIMIT_CASES]
 ALL = [*CASES, *itertools.chain.from_iterable(GENERATED.values())]
 _AT_ONCE = 48
+_WARM = b"GET /p/$ID HTTP/1.1\r\nHost: h\r\n\r\n"
 _MARK = re.compile(rb"/(?:p|smuggled|canary)/([0-9a-z]{3})")
 
 
@@ -47,7 +50,18 @@ class Results:
                     self.seen[mark[1]].append(message)
 
 
-async def _play_all(site: Site) -> Results:
+def _chosen(items: Iterable[pytest.Item]) -> list[Case]:
+    """What the tests that were chosen look at: one case, one kind, or all there is."""
+    chosen: dict[str, Case] = {}
+    for item in items:
+        if isinstance(item, pytest.Function) and item.path == Path(__file__):
+            asked = item.callspec.params if hasattr(item, "callspec") else {}
+            cases = [asked["case"]] if "case" in asked else GENERATED.get(asked.get("kind"), ALL)
+            chosen.update((case.id, case) for case in cases)
+    return list(chosen.values())
+
+
+async def _play_all(cases: Sequence[Case], site: Site) -> Results:
     results = Results()
     gate = asyncio.Semaphore(_AT_ONCE)
 
@@ -56,15 +70,18 @@ async def _play_all(site: Site) -> Results:
             outcome = await play(site.address, case.send, cut, **case.play)
             results.outcomes[case.id, cut] = outcome
 
-    await asyncio.gather(*(one(case, cut) for cut in CUTS for case in ALL))
+    # First as many as are played at once, so that there are kept connections for the express lane.
+    warm = (play(site.address, _WARM, "whole", answers=1, closes=False) for _ in range(_AT_ONCE))
+    await asyncio.gather(*warm)
+    await asyncio.gather(*(one(case, cut) for cut in CUTS for case in cases))
     results.read(site.witness.connections)
     results.by_lane = site.by_lane
     return results
 
 
 @pytest.fixture(scope="module")
-def results() -> Results:
-    return play_on_site(_play_all)
+def results(request: pytest.FixtureRequest) -> Results:
+    return play_on_site(functools.partial(_play_all, _chosen(request.session.items)))
 
 
 @pytest.mark.parametrize("cut", CUTS)

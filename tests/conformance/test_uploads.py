@@ -31,7 +31,7 @@ def _is_one_upload(case: Case) -> bool:
 CASES = [case for case in load_cases() if case.number in _FRAMING and _is_one_upload(case)]
 ODD = [
     case
-    for kind in ("codings", "lengths", "sizes of chunks")
+    for kind in ("odd codings", "odd lengths", "odd sizes")
     for case in GENERATED[kind]
     if _is_one_upload(case)
 ]

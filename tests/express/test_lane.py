@@ -328,6 +328,23 @@ def test_a_backend_that_reads_slowly_gets_all_of_a_long_body(size: int) -> None:
         world.close()
 
 
+# -- limits of heads -----------------------------------------------------------------------------
+
+SMALL = Limits(target_bytes=Size(64), header_count=5, header_bytes=Size(1024))
+TOO_MUCH = {
+    "a long target": (b"GET /%b HTTP/1.1\r\nHost: h\r\n\r\n" % (b"a" * 64), 414),
+    "many fields": (GET[:-2] + b"A: b\r\n" * 5 + b"\r\n", 431),
+    "a large head": (GET[:-2] + b"A: %b\r\n\r\n" % (b"b" * 1024), 431),
+}
+
+
+@pytest.mark.parametrize(("head", "status"), TOO_MUCH.values(), ids=TOO_MUCH.keys())
+def test_a_head_beyond_the_limits_is_refused_as_without_the_lane(head: bytes, status: int) -> None:
+    seen, took_part = play(Setting(limits=SMALL), client_sends(head))
+    assert not took_part
+    assert seen["client"].startswith(b"HTTP/1.1 %d " % status)
+
+
 # -- limits of one client ------------------------------------------------------------------------
 
 FORWARDED = GET[:-2] + b"X-Forwarded-For: 198.51.100.7\r\n\r\n"
