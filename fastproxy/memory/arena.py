@@ -10,7 +10,7 @@ from fastproxy._chunker import Chunker, SlabPool
 from fastproxy.config.schema import Memory
 from fastproxy.errors import MemoryShort, TooSlow
 from fastproxy.memory.account import Account, Standing
-from fastproxy.memory.parties import Needs, Signals
+from fastproxy.memory.parties import Needs, Signals, is_rigid
 from fastproxy.memory.policy import Marks, Policy
 from fastproxy.memory.spill import BATCH, Spill, Write
 from fastproxy.memory.spill_file import SpillFile
@@ -87,7 +87,9 @@ class Arena:
         self._patience = memory.stall_timeout
         # Tails that neither the store takes as they are nor the disk, until they grow.
         self._stranded: dict[Account, None] = {}
-        self._round = 1  # uploads that go on in the next round
+        self._called = 0  # uploads that go on with the next turn of the loop
+        self._round = 1  # uploads that go on in the next round ...
+        self._took = False  # ... and whether any took memory since the last one
 
     @property
     def stats(self) -> ArenaStats:
@@ -112,7 +114,7 @@ class Arena:
 
         Equal parts and an only part must be whole before they leave; others can be cut.
         """
-        if not _is_rigid(needs):
+        if not is_rigid(needs):
             return needs.max_part
         slabs = max(self._policy.reserve, self._policy.line.capacity)
         return (slabs if needs.equal_parts else slabs - 1) * self._pool.slab_size
@@ -136,7 +138,7 @@ class Arena:
         account = Account(next(self._ages), now, grew_at=now, may_end=most is not None)
         if most is None:
             account.is_endless = needs.max_parts == 1
-        elif _is_rigid(needs):
+        elif is_rigid(needs):
             account.claim = self._claim(part_sizes(1), most)
         if not self._policy.may_open(self._pool.free_count, self._spill.is_full):
             raise MemoryShort(f"{self._policy.queued} uploads wait for memory")
@@ -206,6 +208,7 @@ class Arena:
 
     def took(self, buffer: UploadBuffer, slabs: int) -> None:
         """It took slabs."""
+        self._took = True
         self._policy.took(buffer.account, slabs)
 
     def grew(self, buffer: UploadBuffer) -> None:
@@ -284,13 +287,13 @@ class Arena:
     def _stop_if_short(self, buffer: UploadBuffer) -> None:
         """An upload that lost its tail needs a slab for its next read: is there one?"""
         account = buffer.account
-        if account.standing is Standing.READING and not self._has_spare(account):
+        if account.standing is Standing.READING and self._spare(account) <= 0:
             self._policy.pause(account)
             self._watch()
             buffer.signals.on_pause()
 
-    def _has_spare(self, account: Account) -> bool:
-        return self._policy.spare(account, self._pool.free_count) > 0
+    def _spare(self, account: Account | None = None) -> int:
+        return self._policy.spare(account, self._pool.free_count)
 
     # --- memory comes back
 
@@ -312,7 +315,7 @@ class Arena:
         if self._policy.paused:
             self._help_head()
             self._relieve()
-            self._resume(limit=max(1, self._pool.free_count))
+            self._resume(limit=max(1, self._spare() - self._called))
 
     # --- who waits goes on
 
@@ -323,12 +326,17 @@ class Arena:
             self._cut_owner()
         for account in self._policy.resumable(self._pool.free_count, limit, is_stuck):
             self._moved(account)  # its client was not to blame for the time it waited
-            self._loop.call_soon(self._uploads[account].resumed)
+            self._called += 1
+            self._loop.call_soon(self._go_on, self._uploads[account])
+
+    def _go_on(self, buffer: UploadBuffer) -> None:
+        self._called -= 1
+        buffer.resumed()
 
     def _cut_owner(self) -> None:
         """The owner waits for nothing but its own part: it must fly as it is."""
         owner = self._policy.owner
-        if owner is None or owner.standing is not Standing.QUEUED or self._has_spare(owner):
+        if owner is None or owner.standing is not Standing.QUEUED or self._spare(owner) > 0:
             return
         if self._uploads[owner].can_cut:
             self._uploads[owner].cut()
@@ -342,7 +350,7 @@ class Arena:
         if head is None or head.standing is not Standing.LINED or not self._policy.line.is_on_disk:
             return
         buffer = self._uploads[head]
-        if self._has_spare(head) or buffer.is_being_written:
+        if self._spare(head) > 0 or buffer.is_being_written:
             return
         if buffer.fits_disk():
             writes: list[Write] = []
@@ -373,7 +381,8 @@ class Arena:
         """Look again while uploads wait.
 
         A view that dies gives its slab back and tells nobody; who went on may have had nothing to
-        read and left its slab free.
+        read. So more go on from round to round, but only while nobody takes anything: of 8,750
+        uploads all were woken for a few slabs, which made 27 ms of CPU out of 5 for each.
         """
         if self._timer is None and self._policy.paused:
             self._timer = self._loop.call_later(ROUND, self._look)
@@ -383,11 +392,7 @@ class Arena:
         self._policy.pass_on()
         self._end_stalled()
         self._relieve()
-        self._resume(limit=max(self._round, self._pool.free_count))
-        self._round = self._round * 2 if self._policy.queued else 1
+        self._resume(limit=max(self._round, self._spare()))
+        self._round = 1 if self._took or not self._policy.queued else self._round * 2
+        self._took = False
         self._watch()
-
-
-def _is_rigid(needs: Needs) -> bool:
-    """No part but the last can leave before it has its planned size."""
-    return needs.equal_parts or needs.max_parts == 1

@@ -20,6 +20,11 @@ class Needs(Protocol):
     def equal_parts(self) -> bool: ...
 
 
+def is_rigid(needs: Needs) -> bool:
+    """No part but the last can leave before it has its planned size."""
+    return needs.equal_parts or needs.max_parts == 1
+
+
 class Signals(Protocol):
     """What the socket's side is told."""
 
