@@ -17,8 +17,8 @@ permission means is for its type, or for whoever reads it, to judge: raise BadAu
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
@@ -61,6 +61,7 @@ class Question:
     forwarded: bytes  # X-Forwarded-* and X-Request-Id lines
     length: int | None
     content_type: str
+    more: dict[str, Any] = field(default_factory=dict)  # claims of this kind of request alone
 
 
 def without_body_fields(headers: Headers) -> Headers:
@@ -125,7 +126,11 @@ class Asker(Generic[T]):
         return self.read(answer.body)
 
     def _call(self, question: Question) -> Call:
-        said = {"length": question.length, "content_type": question.content_type}
+        said = {
+            "length": question.length,
+            "content_type": question.content_type,
+            **question.more,
+        }
         claims = {name: said[name] for name in said if name in self.signer.dialect.question_claims}
         fields = without_body_fields(question.headers)
         return Call(

@@ -14,6 +14,7 @@ from fastproxy.config.schema import (
     Backend,
     Config,
     FixedRoute,
+    FormRoute,
     GitRoute,
     ProxyRoute,
     PythonRoute,
@@ -28,6 +29,8 @@ from fastproxy.exchange import Exchange
 from fastproxy.handlers.asgi import AsgiApplication
 from fastproxy.handlers.coroutine import Tasks
 from fastproxy.handlers.fixed import make_fixed
+from fastproxy.handlers.form_kit import FormKit
+from fastproxy.handlers.form_upload import make_form
 from fastproxy.handlers.git_http import make_git
 from fastproxy.handlers.git_kit import GitRoom, git_kit
 from fastproxy.handlers.proxy_pass import PlainProxy, Target
@@ -47,6 +50,7 @@ from fastproxy.storage.journal import Journal
 from fastproxy.storage.open import open_presigned, open_store
 from fastproxy.storage.tracked import TrackedStore
 from fastproxy.storage.undoing import Undoing
+from fastproxy.uploads.form import Purse
 from fastproxy.upstream.client import HttpClient
 from fastproxy.upstream.origin import parse_origin, tls_context
 from fastproxy.upstream.pool import Pool, PoolLimits
@@ -55,6 +59,7 @@ log = logging.getLogger(__name__)
 
 Serve = Callable[[Exchange], None]
 
+FIELDS_SHARE: Final = 16  # fields of forms may hold one such share of the budget, besides
 SHARED_CONNECTIONS: Final = 64  # to all hosts whose URLs backends sign
 
 
@@ -170,6 +175,7 @@ class Handlers:
         self._arena = arena
         self._upload_metrics = upload_metrics
         self._signers = self._make_signers()
+        self._purse = Purse(config.memory.budget // FIELDS_SHARE)
         self.tasks = Tasks()
         self.uploads = Tasks()
         self.git = GitRoom(config.git, metrics, self.uploads, config.memory.spill_dir)
@@ -195,8 +201,12 @@ class Handlers:
     def _make(self, route: AnyRoute) -> Serve:
         if isinstance(route, ProxyRoute):
             return self._make_proxy(route)
+        if isinstance(route, FormRoute):
+            target, limit = self._targets[route.backend], self._config.limits.body
+            kit = FormKit(route, self._upload_kit(route), self._purse)
+            return make_form(kit, PlainProxy(target, limit, websocket=False))
         if isinstance(route, UploadRoute):
-            return self._make_upload(route)
+            return make_upload(self._upload_kit(route))
         if isinstance(route, GitRoute):
             return self._make_git(route)
         if isinstance(route, FixedRoute):
@@ -226,12 +236,12 @@ class Handlers:
 
         return shield
 
-    def _make_upload(self, route: UploadRoute) -> Serve:
+    def _upload_kit(self, route: UploadRoute) -> UploadKit:
         stores, arena, target = self._stores, self._arena, self._targets[route.backend]
         assert arena is not None  # noqa: S101 - made for this very route
         store_config = self._config.store.get(route.store)
         checks = getattr(store_config, "checksum", "none") != "none"
-        kit = UploadKit(
+        return UploadKit(
             route,
             target,
             stores.by_name.get(route.store),
@@ -244,7 +254,6 @@ class Handlers:
             may_stream=not route.retain and not checks,
             turns=Turns(getattr(store_config, "connections", SHARED_CONNECTIONS)),
         )
-        return make_upload(kit)
 
     def _make_git(self, route: GitRoute) -> Serve:
         target = self._targets[route.backend]

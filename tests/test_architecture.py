@@ -73,7 +73,7 @@ ALLOWED = {
     "gauges": {"front", "handlers", "memory", "observe"},
     "assembly": {
         *("claims", "config", "errors", "exchange", "handlers", "memory", "observe", "protocol"),
-        *("reactor", "storage", "upstream"),
+        *("reactor", "storage", "uploads", "upstream"),
     },
     "app": {
         *("assembly", "config", "context", "deadlines", "dispatch", "errors", "exchange"),

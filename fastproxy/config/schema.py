@@ -222,6 +222,20 @@ class UploadRoute(Route, frozen=True, kw_only=True, tag="upload"):
     scrub_images: bool = False  # take Exif, XMP, comments out of JPEG, PNG and WebP
 
 
+class FormRoute(UploadRoute, frozen=True, kw_only=True, tag="form"):
+    """The same for the files of multipart/form-data; its other fields are passed on.
+
+    `max_size` is for the whole form. What is no such form is proxied.
+    """
+
+    authorize_each: bool = False  # ask for every file, with its name; else once, before the body
+    max_files: int = 10  # GitLab's number
+    max_fields: int = 1000  # Django's and PHP's number
+    max_fields_size: Size = Size(1 * MiB)  # names and values of all fields together
+    max_part_head: Size = Size(8 * KiB)
+    max_name: int = 255  # bytes of a field's name, and of a file's; what file systems take
+
+
 class GitRoute(Route, frozen=True, kw_only=True, tag="git"):
     """git's smart HTTP protocol after the backend's permission; other requests are proxied."""
 
@@ -263,8 +277,9 @@ class AsgiRoute(Route, frozen=True, kw_only=True, tag="asgi"):
     max_body: Size | None = None
 
 
-BackedRoute = ProxyRoute | UploadRoute | GitRoute  # there is a backend behind it
-AnyRoute = ProxyRoute | UploadRoute | GitRoute | StaticRoute | FixedRoute | PythonRoute | AsgiRoute
+BackedRoute = ProxyRoute | UploadRoute | FormRoute | GitRoute  # there is a backend behind it
+OwnRoute = StaticRoute | FixedRoute | PythonRoute | AsgiRoute
+AnyRoute = BackedRoute | OwnRoute
 AnyStore = LocalStore | S3Store
 
 

@@ -6,14 +6,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from fastproxy.asking import Question
-from fastproxy.claims import Signer
 from fastproxy.errors import FastproxyError, Retry
 from fastproxy.exchange import Exchange, Stage
 from fastproxy.handlers.proxy_pass import Forwarding, Outgoing, Target
 from fastproxy.message import ResponseHead
 from fastproxy.storage.contract import Stored
 from fastproxy.storage.tracked import TrackedStore
-from fastproxy.uploads.report import StoredUpload, report, report_lines
+from fastproxy.uploads.report import report_lines
 from fastproxy.wire.framing import Piece
 
 log = logging.getLogger("fastproxy.upload")
@@ -25,7 +24,7 @@ class ReportingCall:
     def __init__(self, exchange: Exchange, target: Target) -> None:
         self._exchange = exchange
         self._target = target
-        self._body = b""
+        self._body: list[Piece] = []
         self.status = 0  # of the answer, as soon as its head is there
         self._stage = Stage.PENDING
         self._forwarding: Forwarding | None = None
@@ -38,15 +37,15 @@ class ReportingCall:
         """The client's request."""
         return self._exchange.request_id
 
-    async def send(self, upload: StoredUpload, signer: Signer, question: Question) -> int:
+    async def send(self, body: list[Piece], lines: bytes, question: Question) -> int:
         """The status of the backend's answer, which is on its way to the client but for its end.
 
-        Raises BackendFault.
+        `lines`: the fields that describe and sign `body`. Raises BackendFault.
         """
-        self._body, lines = report(upload, signer, question.method, question.path)
+        self._body = body
         all_lines = report_lines(question.host, question.headers, question.forwarded, lines)
         outgoing = Outgoing(question.method, question.target, all_lines)
-        outgoing.length = len(self._body)
+        outgoing.length = sum(map(len, body))
         outgoing.has_body = True
         outgoing.is_precious = True
         self._forwarding = Forwarding(outgoing, self._target, self, self)
@@ -64,8 +63,8 @@ class ReportingCall:
     def want_body(self) -> None:
         """See BodySource: it is small and goes at once."""
         if self._forwarding is not None and self._body:
-            body, self._body = self._body, b""
-            self._forwarding.send_body([body])
+            body, self._body = self._body, []
+            self._forwarding.send_body(body)
             self._forwarding.end_body()
 
     def pause_body(self) -> None:

@@ -22,16 +22,15 @@ from fastproxy.deadlines import Timed
 from fastproxy.errors import BackendFault, Bug, FastproxyError, ShuttingDown
 from fastproxy.exchange import Exchange
 from fastproxy.handlers.reporting_call import ReportingCall, settling
-from fastproxy.handlers.upload_kit import UploadKit, content_type_of, question_of
+from fastproxy.handlers.upload_kit import UploadKit, content_type_of, question_of, refuse
 from fastproxy.memory.upload_buffer import UploadBuffer
-from fastproxy.message import ResponseHead
 from fastproxy.storage.contract import Stored
 from fastproxy.storage.tracked import TrackedStore
 from fastproxy.uploads.answer import Permission
 from fastproxy.uploads.digests import Digests, require_available
 from fastproxy.uploads.live import PIECES, piece_sizes
 from fastproxy.uploads.plan import plan_parts
-from fastproxy.uploads.report import StoredUpload
+from fastproxy.uploads.report import StoredUpload, report
 from fastproxy.uploads.scrub import Inlet
 from fastproxy.uploads.transfer import LiveTransfer, Transfer, late
 from fastproxy.upstream.client import Answer
@@ -143,7 +142,8 @@ class Upload(Timed):
         answer = await kit.asker.ask(question, connection)
         exchange.backend_s += time.monotonic() - self._started
         if isinstance(answer, Answer):
-            self._refuse(answer)
+            refuse(exchange, answer)
+            self._over()
             return
         self._store = kit.store_for(answer)
         self._permission = answer
@@ -185,14 +185,6 @@ class Upload(Timed):
         except BaseException as error:
             self._kit.metrics.count_failure(self._fault or error)
             raise
-
-    def _refuse(self, answer: Answer) -> None:
-        head = ResponseHead(answer.status, answer.reason, answer.headers)
-        head.content_length = len(answer.body)
-        self._exchange.respond(head)
-        self._exchange.write([answer.body])
-        self._exchange.end()
-        self._over()
 
     # -- receiving -----------------------------------------------------------------------------
 
@@ -337,10 +329,11 @@ class Upload(Timed):
         self._step = Step.REPORTING
         question = question_of(self._exchange)
         upload = self._stored_upload(stored, transfer, question)
+        body, lines = report(upload, self._kit.signer, question.method, question.path)
         call = self._report = ReportingCall(self._exchange, self._kit.target)
         is_temporary = self._kit.route.delete_after
         async with settling(call, self._store, stored, is_temporary=is_temporary):
-            await call.send(upload, self._kit.signer, question)
+            await call.send([body], lines, question)
         self._exchange.end()
 
     def _stored_upload(

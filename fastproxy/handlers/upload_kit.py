@@ -16,11 +16,13 @@ from fastproxy.handlers.proxy_pass import Target
 from fastproxy.handlers.turns import Turns
 from fastproxy.memory.arena import Arena
 from fastproxy.memory.upload_buffer import UploadBuffer
+from fastproxy.message import ResponseHead
 from fastproxy.observe.upload_metrics import UploadMetrics
 from fastproxy.storage.presigned import PresignedTarget
 from fastproxy.storage.tracked import TrackedStore
 from fastproxy.uploads.answer import Permission, presigned_target, read_permission
 from fastproxy.uploads.scrub import Inlet, ScrubbedBuffer
+from fastproxy.upstream.client import Answer
 
 
 @dataclass
@@ -80,3 +82,12 @@ def question_of(exchange: Exchange) -> Question:
         head.content_length,
         content_type_of(exchange),
     )
+
+
+def refuse(exchange: Exchange, answer: Answer) -> None:
+    """The backend's refusal is the client's answer, unchanged."""
+    head = ResponseHead(answer.status, answer.reason, answer.headers)
+    head.content_length = len(answer.body)
+    exchange.respond(head)
+    exchange.write([answer.body])
+    exchange.end()

@@ -144,13 +144,18 @@ class UploadBuffer:
             return 0
         return min(self._slab, self._chunker.part_room)
 
+    @property
+    def ahead(self) -> int:
+        """Bytes it may take before they are due; less may be free by the time they come."""
+        return self._keeper.ahead(self) * self._slab
+
     def get_buffer(self) -> memoryview:
         """A window to read into, never empty. Only when `room()` > 0; raises PoolExhausted.
 
         Twice as long as the latest read, so only who fills long windows gets longer ones.
         """
         chunker = self._chunker
-        wanted = min(2 * self._latest, _WINDOW, self._keeper.ahead(self) * self._slab)
+        wanted = min(2 * self._latest, _WINDOW, self.ahead)
         before = chunker.tail_slabs
         window = chunker.get_buffer(wanted)
         if chunker.tail_slabs > before:

@@ -5,6 +5,7 @@ from fastproxy.config.schema import (
     AsgiRoute,
     Config,
     FixedRoute,
+    FormRoute,
     GitRoute,
     LocalStore,
     ProxyRoute,
@@ -29,6 +30,8 @@ def _action(config: Config, route: AnyRoute, method: str, path: str) -> str:
             limit = config.limits.body if route.max_body is None else route.max_body
             sent = f"{method} {_url(config, route.backend, path)}".strip()
             return f"proxy: {sent}, bodies up to {format_size(limit)}{buffered}"
+        case FormRoute():
+            return f"form: files as in {_upload(config, route, method, path)}; else proxy"
         case UploadRoute():
             return _upload(config, route, method, path)
         case GitRoute():

@@ -35,6 +35,7 @@ SECTIONS = {
     "`[route.queue]`": schema.Queue,
     '`[[route]]` with `action = "proxy"`': schema.ProxyRoute,
     '`[[route]]` with `action = "upload"`': schema.UploadRoute,
+    '`[[route]]` with `action = "form"`': schema.FormRoute,
     '`[[route]]` with `action = "git"`': schema.GitRoute,
     '`[[route]]` with `action = "static"`': schema.StaticRoute,
     '`[[route]]` with `action = "fixed"`': schema.FixedRoute,
@@ -98,6 +99,7 @@ def test_the_complete_example_is_good(tmp_path: Path) -> None:
     assert {type(route).__name__ for route in config.route} == {
         "ProxyRoute",
         "UploadRoute",
+        "FormRoute",
         "StaticRoute",
         "FixedRoute",
     }

@@ -13,6 +13,7 @@ from fastproxy.config.schema import (
     Config,
     Duration,
     FixedRoute,
+    FormRoute,
     GiB,
     Git,
     GitRoute,
@@ -37,6 +38,11 @@ _LONG: Final = 30 * 86400.0
 _SHORT: Final = 0.001
 
 # Durations not named here are from 1 ms to 30 days.
+_UPLOADS: Final[dict[str, tuple[float, float]]] = {
+    "max_size": (1, S3_MAX_OBJECT),
+    "part_concurrency": (1, 1000),
+    "timeout": (1, _LONG),
+}
 RANGES: Final[dict[type, dict[str, tuple[float, float]]]] = {
     Server: {
         "workers": (0, 1024),
@@ -75,10 +81,14 @@ RANGES: Final[dict[type, dict[str, tuple[float, float]]]] = {
         "attempts": (1, 100),
         "connections": (1, 10_000),
     },
-    UploadRoute: {
-        "max_size": (1, S3_MAX_OBJECT),
-        "part_concurrency": (1, 1000),
-        "timeout": (1, _LONG),
+    UploadRoute: _UPLOADS,
+    FormRoute: {
+        **_UPLOADS,
+        "max_files": (1, 1000),
+        "max_fields": (0, _MANY),
+        "max_fields_size": (0, 64 * MiB),
+        "max_part_head": (256, 64 * KiB),
+        "max_name": (1, 4096),
     },
     Git: {
         "processes": (1, 10_000),
