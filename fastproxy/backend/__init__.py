@@ -4,6 +4,7 @@ Needs PyJWT and nothing else; `fastproxy.backend.django`, `.flask` and `.fastapi
 are named after.
 """
 
+from fastproxy.backend.form import MAX_FORM, UploadedForm
 from fastproxy.backend.guard import MAX_BODY, Guard, read_secret
 from fastproxy.backend.permission import Permission, Presigned
 from fastproxy.backend.refusal import Reason, Refused
@@ -13,6 +14,7 @@ from fastproxy.backend.uploaded import Ask, UploadedFile
 
 __all__ = [
     "MAX_BODY",
+    "MAX_FORM",
     "Ask",
     "FolderReplays",
     "Guard",
@@ -25,5 +27,6 @@ __all__ = [
     "Replays",
     "UploadRoute",
     "UploadedFile",
+    "UploadedForm",
     "read_secret",
 ]

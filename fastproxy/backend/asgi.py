@@ -2,7 +2,8 @@
 
     app = UploadMiddleware(app, guard, [UploadRoute("/uploads/[^/]+", allow)])
 
-The application finds what was stored with `uploaded(scope)`, and nowhere else.
+The application finds what was stored with `uploaded(scope)`, a form with `uploaded_form(scope)`,
+and nowhere else.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, 
 from typing import Any, Final
 
 from fastproxy import protocol
+from fastproxy.backend.form import MAX_FORM, UploadedForm
 from fastproxy.backend.guard import Guard, announced_length
 from fastproxy.backend.permission import Permission
 from fastproxy.backend.refusal import Reason, Refused
@@ -25,6 +27,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Allow = Callable[[Ask, Scope], Awaitable[Permission | None]]
 
 _FILE: Final = "fastproxy.upload"
+_FORM: Final = "fastproxy.form"
 _TOKENS: Final = (
     protocol.NATIVE.question_field.lower().encode(),
     protocol.NATIVE.report_field.lower().encode(),
@@ -37,6 +40,14 @@ def uploaded(scope: Scope) -> UploadedFile:
     if not isinstance(file, UploadedFile):
         raise Refused(Reason.MISSING, "this address takes uploads through fastproxy only")
     return file
+
+
+def uploaded_form(scope: Scope) -> UploadedForm:
+    """The form that came with this request. Raises Refused when none did: let it pass."""
+    form = scope.get(_FORM)
+    if not isinstance(form, UploadedForm):
+        raise Refused(Reason.MISSING, "this address takes forms through fastproxy only")
+    return form
 
 
 async def asked(guard: Guard, scope: Scope, max_size: int | None = None) -> Ask:
@@ -60,6 +71,20 @@ async def received(
     claims = guard.verify(protocol.UPLOAD, scope["method"], scope["path"], token)
     body = await read(announced_length(field(scope, "Content-Length")))
     return await asyncio.to_thread(guard.file, claims, body, max_size)
+
+
+async def received_form(
+    guard: Guard,
+    scope: Scope,
+    read: Callable[[int], Awaitable[bytes]],
+    max_size: int | None = None,
+    max_body: int = MAX_FORM,
+) -> UploadedForm:
+    """The form of a request; see `received`. `max_size` is for each file. Raises Refused."""
+    token = field(scope, protocol.NATIVE.report_field)
+    claims = guard.verify(protocol.FORM, scope["method"], scope["path"], token)
+    body = await read(announced_length(field(scope, "Content-Length"), max_body))
+    return await asyncio.to_thread(guard.form, claims, body, max_size)
 
 
 async def collect(chunks: AsyncIterator[bytes], limit: int) -> bytes:
@@ -112,6 +137,10 @@ class UploadMiddleware:
             if permission is None:
                 raise Refused(Reason.DENIED, "this upload is not allowed")
             await _answer(send, 200, protocol.NATIVE.permission_type, permission.json())
+        elif found.route.is_form:
+            body = _Body(receive)
+            bare[_FORM] = await received_form(self._guard, scope, body.read, found.route.max_size)
+            await self._app(bare, body.receive, send)
         else:
             body = _Body(receive)
             bare[_FILE] = await received(self._guard, scope, body.read, found.route.max_size)

@@ -6,6 +6,9 @@ def allow(request, ask, name): ...         # a Permission, or any HttpResponse: 
 @uploaded(guard)
 def take(request, file, name): ...
 
+@form(guard)
+def post(request, form): ...               # an UploadedForm
+
 urlpatterns = [
     path("uploads/<str:name>/authorize", allow),
     path("uploads/<str:name>", take),
@@ -19,6 +22,7 @@ from typing import Any, Concatenate, ParamSpec
 from django.http import HttpRequest, HttpResponse
 
 from fastproxy import protocol
+from fastproxy.backend.form import MAX_FORM, UploadedForm
 from fastproxy.backend.guard import Guard, announced_length
 from fastproxy.backend.permission import Permission
 from fastproxy.backend.refusal import Refused
@@ -79,6 +83,34 @@ def uploaded(
                 announced_length(request.META.get("CONTENT_LENGTH"))
                 file = guard.file(claims, request.body, max_size)
                 return take(request, file, *args, **kwargs)
+            except Refused as refused:
+                return _refusal(request, refused)
+
+        return view
+
+    return decorate
+
+
+def form(
+    guard: Guard, max_size: int | None = None, max_body: int = MAX_FORM
+) -> Callable[[Callable[Concatenate[HttpRequest, UploadedForm, P], HttpResponse]], View[P]]:
+    """Give the view the form whose files fastproxy has stored; `max_size` in bytes of each file.
+
+    `max_body`: of the form without them. Raises TypeError for a view that is `async`.
+    """
+
+    def decorate(
+        take: Callable[Concatenate[HttpRequest, UploadedForm, P], HttpResponse],
+    ) -> View[P]:
+        refuse_coroutine(take)
+
+        @wraps(take)
+        def view(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+            try:
+                claims = _claims(guard, request, protocol.FORM, UPLOAD_FIELD)
+                announced_length(request.META.get("CONTENT_LENGTH"), max_body)
+                found = guard.form(claims, request.body, max_size)
+                return take(request, found, *args, **kwargs)
             except Refused as refused:
                 return _refusal(request, refused)
 

@@ -6,6 +6,9 @@ async def allow(name: str, ask: Annotated[Ask, Depends(asked(guard))]) -> Respon
 
 @app.put("/uploads/{name}")
 async def take(name: str, file: Annotated[UploadedFile, Depends(uploaded(guard))]): ...
+
+@app.post("/posts")
+async def post(form: Annotated[UploadedForm, Depends(form(guard))]): ...
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -14,6 +17,7 @@ from fastapi import HTTPException, Request, Response
 
 from fastproxy import protocol
 from fastproxy.backend import asgi
+from fastproxy.backend.form import MAX_FORM, UploadedForm
 from fastproxy.backend.guard import Guard
 from fastproxy.backend.permission import Permission
 from fastproxy.backend.refusal import Refused
@@ -49,6 +53,26 @@ def uploaded(
 
         try:
             yield await asgi.received(guard, request.scope, read, max_size)
+        except Refused as refused:
+            raise _http_exception(request, refused) from None
+
+    return dependency
+
+
+def form(
+    guard: Guard, max_size: int | None = None, max_body: int = MAX_FORM
+) -> Callable[[Request], AsyncIterator[UploadedForm]]:
+    """A dependency: the form whose files fastproxy has stored; `max_size` in bytes of each file.
+
+    `max_body`: of the form without them. It answers a Refused of the path operation, too.
+    """
+
+    async def dependency(request: Request) -> AsyncIterator[UploadedForm]:
+        async def read(limit: int) -> bytes:
+            return await asgi.collect(request.stream(), limit)
+
+        try:
+            yield await asgi.received_form(guard, request.scope, read, max_size, max_body)
         except Refused as refused:
             raise _http_exception(request, refused) from None
 

@@ -7,6 +7,10 @@ def allow(ask, name): ...          # a Permission, or any response: no
 @app.put("/uploads/<name>")
 @uploaded(guard)
 def take(file, name): ...
+
+@app.post("/posts")
+@form(guard)
+def post(form): ...                # an UploadedForm
 """
 
 from collections.abc import Callable
@@ -17,6 +21,7 @@ from flask import Response, request
 from flask.typing import ResponseReturnValue
 
 from fastproxy import protocol
+from fastproxy.backend.form import MAX_FORM, UploadedForm
 from fastproxy.backend.guard import Guard, announced_length
 from fastproxy.backend.permission import Permission
 from fastproxy.backend.refusal import Refused
@@ -74,6 +79,32 @@ def uploaded(
                 announced_length(request.environ.get("CONTENT_LENGTH"))
                 file = guard.file(claims, request.get_data(), max_size)
                 return take(file, *args, **kwargs)
+            except Refused as refused:
+                return _refusal(refused)
+
+        return view
+
+    return decorate
+
+
+def form(
+    guard: Guard, max_size: int | None = None, max_body: int = MAX_FORM
+) -> Callable[[Callable[Concatenate[UploadedForm, P], ResponseReturnValue]], View[P]]:
+    """Give the view the form whose files fastproxy has stored; `max_size` in bytes of each file.
+
+    `max_body`: of the form without them. Raises TypeError for a view that is `async`.
+    """
+
+    def decorate(take: Callable[Concatenate[UploadedForm, P], ResponseReturnValue]) -> View[P]:
+        refuse_coroutine(take)
+
+        @wraps(take)
+        def view(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
+            try:
+                claims = _claims(guard, protocol.FORM, UPLOAD_FIELD)
+                announced_length(request.environ.get("CONTENT_LENGTH"), max_body)
+                found = guard.form(claims, request.get_data(), max_size)
+                return take(found, *args, **kwargs)
             except Refused as refused:
                 return _refusal(refused)
 

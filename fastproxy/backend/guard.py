@@ -1,7 +1,7 @@
 """What a backend verifies before it believes a request (docs/protocol.md says why).
 
 In two steps, for a body should be read only when the token deserves it: `verify` judges the token,
-`ask` and `file` judge the rest and spend the token.
+`ask`, `file` and `form` judge the rest and spend the token.
 """
 
 import time
@@ -12,6 +12,7 @@ from typing import Any, Final
 import jwt
 
 from fastproxy import protocol
+from fastproxy.backend.form import UploadedForm, read_fields
 from fastproxy.backend.refusal import Reason, Refused
 from fastproxy.backend.replays import Replays
 from fastproxy.backend.uploaded import Ask, UploadedFile
@@ -36,12 +37,12 @@ def read_secret(path: str | Path) -> bytes:
     return protocol.decode_secret(Path(path).read_bytes())
 
 
-def announced_length(content_length: str | None) -> int:
+def announced_length(content_length: str | None, limit: int = MAX_BODY) -> int:
     """How many bytes to read of a report. Raises Refused when it is too long to be one."""
     if not content_length or not (content_length.isascii() and content_length.isdigit()):
         raise Refused(Reason.BODY, "a report has a Content-Length")
-    if len(content_length) > 10 or int(content_length) > MAX_BODY:
-        raise Refused(Reason.BODY, f"a report has at most {MAX_BODY} bytes")
+    if len(content_length) > 10 or int(content_length) > limit:
+        raise Refused(Reason.BODY, f"a report has at most {limit} bytes")
     return int(content_length)
 
 
@@ -111,13 +112,32 @@ class Guard:
 
         `max_size` in bytes: what the permission said. Raises Refused.
         """
+        self._spend_for(claims, body)
+        return _sized(UploadedFile.of_claims(claims), max_size)
+
+    def form(
+        self, claims: dict[str, Any], body: bytes, max_size: int | None = None
+    ) -> UploadedForm:
+        """The form in verified claims (`protocol.FORM`) that came with `body`; spends the token.
+
+        `max_size` in bytes of each file. Raises Refused.
+        """
+        self._spend_for(claims, body)
+        suffix = f".{protocol.NATIVE.file_field}"
+        texts, files = [], []
+        for name, text in read_fields(body):
+            if name.endswith(suffix):
+                told = self.verify(protocol.FILE, claims["method"], claims["path"], text)
+                file = _sized(UploadedFile.of_claims(told), max_size)
+                files.append((name.removesuffix(suffix), file))
+            else:
+                texts.append((name, text))
+        return UploadedForm(fields=tuple(texts), files=tuple(files))
+
+    def _spend_for(self, claims: dict[str, Any], body: bytes) -> None:
         if claims.get("body_sha256") != protocol.body_hash(body):
             raise Refused(Reason.BODY, "a token for another body")
         self._spend(claims)
-        file = UploadedFile.of_claims(claims)
-        if max_size is not None and file.size > max_size:
-            raise Refused(Reason.TOO_LARGE, f"{file.size} bytes where {max_size} were allowed")
-        return file
 
     def _signed(self, token: str) -> dict[str, Any]:
         for secret in self._secrets:
@@ -148,3 +168,9 @@ class Guard:
             raise Refused(Reason.UNCERTAIN, "cannot tell whether the token was used") from error
         if not is_first:
             raise Refused(Reason.REPLAYED, "a token that was used before")
+
+
+def _sized(file: UploadedFile, max_size: int | None) -> UploadedFile:
+    if max_size is not None and file.size > max_size:
+        raise Refused(Reason.TOO_LARGE, f"{file.size} bytes where {max_size} were allowed")
+    return file

@@ -20,6 +20,7 @@ class UploadRoute(Generic[Allow]):
     allow: Allow
     max_size: int | None = None
     methods: frozenset[str] = field(default=frozenset(("PUT", "POST")))
+    is_form: bool = False  # fastproxy's route has action = "form"
 
 
 class Found(NamedTuple, Generic[Allow]):

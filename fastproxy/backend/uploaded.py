@@ -17,13 +17,16 @@ T = TypeVar("T")
 class Ask:
     """May this upload happen? `path` is decoded and without the suffix.
 
-    `length` (bytes, None when nobody knows) and `content_type` are what the client says.
+    `length` (bytes, None when nobody knows) and `content_type` are what the client says; so are
+    `field` and `filename` where each file of a form is asked for, else both are empty.
     """
 
     method: str
     path: str
     length: int | None
     content_type: str
+    field: str = ""
+    filename: str = ""
 
     @property
     def name(self) -> str:
@@ -39,6 +42,8 @@ class Ask:
             path=_typed(claims, "path", str),
             length=None if length is None else _count(claims, "length"),
             content_type=_typed(claims, "content_type", str),
+            field=_typed({"field": "", **claims}, "field", str),
+            filename=_typed({"filename": "", **claims}, "filename", str),
         )
 
 
@@ -47,8 +52,9 @@ class UploadedFile:
     """A stored file. `size` in bytes as the store confirmed, `duration` in seconds.
 
     In a local store it is at `path`, else (path None) it is the object `key` of `store`. `id` is
-    the permission's. `name` is the last segment of the request's path. `content_type` is what
-    the client says. `hashes`: digest name to lower-case hex, of the bytes that were stored.
+    the permission's. `name` is the last segment of the request's path, in a form that of what the
+    client calls the file. `content_type` is what the client says. `hashes`: digest name to
+    lower-case hex, of the bytes that were stored.
     """
 
     id: str
@@ -70,7 +76,7 @@ class UploadedFile:
         path = _typed(told, "path", str)
         return cls(
             id=_typed(told, "id", str),
-            name=last_segment(_typed(claims, "path", str)),
+            name=_name(claims),
             store=_typed(told, "store", str),
             key=_typed(told, "key", str),
             path=Path(path) if path else None,
@@ -99,6 +105,13 @@ class UploadedFile:
 def last_segment(path: str) -> str:
     """What a client calls its file: "b" of "/a/b" and of "/a/b/"."""
     return path.rstrip("/").rpartition("/")[2]
+
+
+def _name(claims: Mapping[str, Any]) -> str:
+    """Of a file in a form there is one in the claims."""
+    if "name" in claims:
+        return _typed(claims, "name", str)
+    return last_segment(_typed(claims, "path", str))
 
 
 def _typed(claims: Mapping[str, Any], name: str, kind: type[T] | tuple[type[T], ...]) -> T:

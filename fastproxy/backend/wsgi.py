@@ -2,7 +2,8 @@
 
     app = UploadMiddleware(app, guard, [UploadRoute("/uploads/[^/]+", allow)])
 
-The application finds what was stored with `uploaded(environ)`, and nowhere else.
+The application finds what was stored with `uploaded(environ)`, a form with
+`uploaded_form(environ)`, and nowhere else.
 """
 
 import inspect
@@ -12,7 +13,8 @@ from typing import Final
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from fastproxy import protocol
-from fastproxy.backend.guard import Guard, announced_length
+from fastproxy.backend.form import MAX_FORM, UploadedForm
+from fastproxy.backend.guard import MAX_BODY, Guard, announced_length
 from fastproxy.backend.permission import Permission
 from fastproxy.backend.refusal import Reason, Refused
 from fastproxy.backend.routes import Found, UploadRoute, find
@@ -24,6 +26,7 @@ Allow = Callable[[Ask, WSGIEnvironment], Permission | None]
 AUTHORIZE_FIELD: Final = "HTTP_" + protocol.NATIVE.question_field.upper().replace("-", "_")
 UPLOAD_FIELD: Final = "HTTP_" + protocol.NATIVE.report_field.upper().replace("-", "_")
 _FILE: Final = "fastproxy.upload"
+_FORM: Final = "fastproxy.form"
 
 
 def uploaded(environ: WSGIEnvironment) -> UploadedFile:
@@ -32,6 +35,14 @@ def uploaded(environ: WSGIEnvironment) -> UploadedFile:
     if not isinstance(file, UploadedFile):
         raise Refused(Reason.MISSING, "this address takes uploads through fastproxy only")
     return file
+
+
+def uploaded_form(environ: WSGIEnvironment) -> UploadedForm:
+    """The form that came with this request. Raises Refused when none did: let it pass."""
+    form = environ.get(_FORM)
+    if not isinstance(form, UploadedForm):
+        raise Refused(Reason.MISSING, "this address takes forms through fastproxy only")
+    return form
 
 
 def whole_path(environ: WSGIEnvironment) -> str:
@@ -68,15 +79,25 @@ class UploadMiddleware:
                 permission = _permission(found, self._guard, claims, environ)
                 kind = protocol.NATIVE.permission_type
                 return _answer(start_response, "200 OK", kind, permission)
-            claims = self._guard.verify(protocol.UPLOAD, method, path, tokens[1])
-            body = environ["wsgi.input"].read(announced_length(environ.get("CONTENT_LENGTH")))
-            environ[_FILE] = self._guard.file(claims, body, found.route.max_size)
-            environ["wsgi.input"] = io.BytesIO(body)
+            self._receive(found.route, environ, tokens[1])
             return self._app(environ, start_response)
         except Refused as refused:
             refused.log(method, path)
             kind = "text/plain; charset=utf-8"
             return _answer(start_response, refused.status_line, kind, refused.text.encode())
+
+    def _receive(
+        self, route: UploadRoute[Allow], environ: WSGIEnvironment, token: str | None
+    ) -> None:
+        guard, method, path = self._guard, environ["REQUEST_METHOD"], whole_path(environ)
+        purpose, limit = (protocol.FORM, MAX_FORM) if route.is_form else (protocol.UPLOAD, MAX_BODY)
+        claims = guard.verify(purpose, method, path, token)
+        body = environ["wsgi.input"].read(announced_length(environ.get("CONTENT_LENGTH"), limit))
+        if route.is_form:
+            environ[_FORM] = guard.form(claims, body, route.max_size)
+        else:
+            environ[_FILE] = guard.file(claims, body, route.max_size)
+        environ["wsgi.input"] = io.BytesIO(body)
 
 
 def _permission(

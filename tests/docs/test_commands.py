@@ -28,14 +28,15 @@ COMMANDS = blocks("sh", "console", "bash", "shell")
 CONFIGURATIONS = blocks("toml")
 (CONFIGURATION,) = [block.text for block in CONFIGURATIONS if block.document == "README.md"]
 
-DEMO_COMMANDS = [block for block in COMMANDS if "curl" in block.text]
+FORMS = [block for block in COMMANDS if block.document == "docs/forms.md"]  # test_forms.py
+DEMO_COMMANDS = [b for b in COMMANDS if "curl" in b.text and b not in FORMS]
 PREPARATION = next(block for block in COMMANDS if "fastproxy routes" in block.text)
 SERVE = next(block for block in COMMANDS if block.text == "fastproxy serve\n")
 BENCHMARK = next(block for block in COMMANDS if "benchmarks --quick" in block.text)
 # tests/backend/test_sites.py and test_rack.py run these.
 BACKENDS = [block for block in COMMANDS if block.document == "docs/backends.md"]
 TUNING = [block for block in COMMANDS if block.document == "docs/tuning.md"]  # test_tuning.py
-HERE = [*DEMO_COMMANDS, PREPARATION, SERVE, BENCHMARK, *BACKENDS, *TUNING]
+HERE = [*DEMO_COMMANDS, PREPARATION, SERVE, BENCHMARK, *BACKENDS, *TUNING, *FORMS]
 # Blocks that no test runs, and why.
 EXCEPTIONS = {
     "scripts/demo --port 8080\n": "test_demo.py runs what it starts; it installs packages",
