@@ -239,8 +239,10 @@ class Handlers:
     def _upload_kit(self, route: UploadRoute) -> UploadKit:
         stores, arena, target = self._stores, self._arena, self._targets[route.backend]
         assert arena is not None  # noqa: S101 - made for this very route
-        store_config = self._config.store.get(route.store)
-        checks = getattr(store_config, "checksum", "none") != "none"
+        configured = self._config.store
+        names = [name for name in (route.store, *route.stores) if name in configured]
+        places = {name: configured[name] for name in names}
+        checks = any(getattr(place, "checksum", "none") != "none" for place in places.values())
         return UploadKit(
             route,
             target,
@@ -252,7 +254,9 @@ class Handlers:
             self.uploads,
             target.pool.reactor.deadlines,
             may_stream=not route.retain and not checks,
-            turns=Turns(getattr(store_config, "connections", SHARED_CONNECTIONS)),
+            others={name: stores.by_name[name] for name in route.stores},
+            places=places,
+            turns=Turns(getattr(places.get(route.store), "connections", SHARED_CONNECTIONS)),
         )
 
     def _make_git(self, route: GitRoute) -> Serve:

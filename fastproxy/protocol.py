@@ -49,6 +49,7 @@ class Dialect:
     binds_body: bool  # its token has the claim `body_sha256`
     report_type: str  # of the report on a raw body
     raw_field: str  # what a raw body is called where its report is a form; empty: it is none
+    raw_name: str  # its file name there
     upload_values: Mapping[str, str]
     is_flat: bool  # all of these are texts, the hashes too, and in a form they stand open as well
     file_field: str  # in a form, behind the name of a file and a dot: the token with these values
@@ -75,6 +76,7 @@ NATIVE: Final = Dialect(
     binds_body=True,
     report_type="application/vnd.fastproxy.upload+json",
     raw_field="",
+    raw_name="",
     upload_values={
         name: name
         for name in (
@@ -106,6 +108,7 @@ GITLAB: Final = Dialect(
     binds_body=False,
     report_type="application/x-www-form-urlencoded",
     raw_field="file",
+    raw_name="upload",
     upload_values={
         "name": "name",
         "path": "path",

@@ -46,7 +46,8 @@ class Permission:
     `key`: the object's, or the file's beneath the store; one of that name is replaced, so never
     make it of what a client chose. `id` comes back in the report. `max_size` and `part_size` in
     bytes, `timeout` in seconds. `hashes`: names of digests for the report. `expected`: digests
-    in lower-case hex; another body is refused.
+    in lower-case hex; another body is refused. `store`: another of the route's `stores`;
+    `delete_after`: whether the object goes once the report is answered.
     """
 
     key: str = ""
@@ -57,6 +58,8 @@ class Permission:
     part_size: int | None = None
     timeout: float | None = None
     presigned: Presigned | None = None
+    store: str = ""
+    delete_after: bool | None = None
 
     def __post_init__(self) -> None:
         """Raises ValueError, which names the field."""

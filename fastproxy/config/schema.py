@@ -149,6 +149,8 @@ class S3Store(Strict, frozen=True, kw_only=True, tag_field="type", tag="s3"):
     tls_verify: bool = True  # False: whoever answers is believed
     part_size: Size = Size(8 * MiB)
     equal_parts: bool = False  # Cloudflare R2 wants it
+    encryption: Literal["", "AES256", "aws:kms"] = ""  # by the store; empty: as the bucket has it
+    kms_key: str = ""  # empty: the account's own
     checksum: Literal["none", "md5", "crc32", "crc32c", "crc64nvme", "sha256"] = "none"
     attempts: int = 5  # of one part
     timeout: Duration = Duration(60)  # of one attempt without progress
@@ -210,6 +212,7 @@ class UploadRoute(Route, frozen=True, kw_only=True, tag="upload"):
 
     backend: str = "default"
     store: str = "default"
+    stores: tuple[str, ...] = ()  # further ones that a permission may name
     authorize_suffix: str = "/authorize"
     max_size: Size = Size(5 * 1024 * GiB)
     hashes: tuple[Literal["md5", "sha1", "sha256", "sha512", "crc32c", "crc64nvme"], ...] = ()

@@ -78,7 +78,8 @@ def workers(config: Config) -> int:
 
 def memory_reserve(config: Config) -> int:
     """Bytes that the oldest upload can always get: the largest of the smallest parts in use."""
-    parts = [_least_part(config, route) for route in config.route if isinstance(route, UploadRoute)]
+    uploads = [route for route in config.route if isinstance(route, UploadRoute)]
+    parts = [_least_part(config, each, n) for each in uploads for n in (each.store, *each.stores)]
     return max(parts, default=0)
 
 
@@ -89,12 +90,12 @@ def least_budget(config: Config) -> int:
     return -(-reserve // slab) * slab + windows + 2 * slab
 
 
-def _least_part(config: Config, route: UploadRoute) -> int:
+def _least_part(config: Config, route: UploadRoute, name: str) -> int:
     """A directory takes parts of any size; equal parts leave no room for smaller ones.
 
     Those of more than half the memory are collected on disk, where there is enough of it.
     """
-    store, memory = config.store.get(route.store), config.memory
+    store, memory = config.store.get(name), config.memory
     if isinstance(store, S3Store) and store.equal_parts:
         part = route.part_size or store.part_size
         is_on_disk = 2 * part > memory.budget and part <= memory.spill_budget - memory.slab

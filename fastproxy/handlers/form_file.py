@@ -225,13 +225,19 @@ class FileUpload:
         """It is over; without this it would wait for the collector of cycles."""
         del self.buffer, self._inlet, self._transfer
 
+    @property
+    def is_temporary(self) -> bool:
+        """Whether it goes once the backend has answered."""
+        return self._kit.is_temporary(self._permission)
+
     def told(self) -> StoredFile:
         """What the backend is told. Only when it is stored."""
         assert self.stored is not None  # noqa: S101 - only then there is a report
         permission, stored, transfer = self._permission, self.stored, self._transfer
+        store, url = self._kit.place_of(permission)
         upload = StoredUpload(
             permission.id,
-            "" if permission.presigned is not None else self._kit.route.store,
+            store,
             stored.key,
             stored.path,
             stored.size,
@@ -241,7 +247,7 @@ class FileUpload:
             transfer.parts,
             round(time.monotonic() - self._begun_at, 6),
             self.head.filename or "",
-            permission.presigned.get_url if permission.presigned is not None else "",
+            url,
         )
         return StoredFile(self.head.name, upload)
 

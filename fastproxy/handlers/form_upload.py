@@ -189,8 +189,8 @@ class FormUpload:
         call = self._report = ReportingCall(exchange, kit.target)
         async with AsyncExitStack() as stack:
             for file in intake.files:
-                is_temporary = kit.route.delete_after
-                settled = settling(call, file.store, file.hand_over(), is_temporary=is_temporary)
+                temporary = file.is_temporary
+                settled = settling(call, file.store, file.hand_over(), is_temporary=temporary)
                 await stack.enter_async_context(settled)
             await call.send([body], lines, question)
         exchange.end()

@@ -328,29 +328,29 @@ class Upload(Timed):
         """From here on the client may leave: the backend's answer alone decides."""
         self._step = Step.REPORTING
         question = question_of(self._exchange)
-        upload = self._stored_upload(stored, transfer, question)
+        upload = self._told(stored, transfer, question.content_type)
         body, lines = report(upload, self._kit.signer, question.method, question.path)
         call = self._report = ReportingCall(self._exchange, self._kit.target)
-        is_temporary = self._kit.route.delete_after
+        is_temporary = self._kit.is_temporary(self._permission)
         async with settling(call, self._store, stored, is_temporary=is_temporary):
             await call.send([body], lines, question)
         self._exchange.end()
 
-    def _stored_upload(
-        self, stored: Stored, transfer: Transfer, question: Question
-    ) -> StoredUpload:
-        permission = self._permission
+    def _told(self, stored: Stored, transfer: Transfer, content_type: str) -> StoredUpload:
+        store, url = self._kit.place_of(self._permission)
         return StoredUpload(
-            permission.id,
-            "" if permission.presigned is not None else self._kit.route.store,
+            self._permission.id,
+            store,
             stored.key,
             stored.path,
             stored.size,
             stored.etag,
             transfer.digests.hex(),
-            question.content_type,
+            content_type,
             transfer.parts,
             round(time.monotonic() - self._started, 6),
+            self._kit.target.dialect.raw_name,
+            url,
         )
 
     # -- Sink ----------------------------------------------------------------------------------

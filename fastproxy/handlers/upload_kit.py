@@ -1,12 +1,12 @@
 """What all uploads of one route share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
 from fastproxy.asking import Asker, Question
 from fastproxy.claims import Signer
-from fastproxy.config.schema import UploadRoute
+from fastproxy.config.schema import AnyStore, UploadRoute
 from fastproxy.deadlines import Deadlines
 from fastproxy.errors import BadAuthorizeAnswer
 from fastproxy.exchange import Exchange
@@ -18,9 +18,11 @@ from fastproxy.memory.arena import Arena
 from fastproxy.memory.upload_buffer import UploadBuffer
 from fastproxy.message import ResponseHead
 from fastproxy.observe.upload_metrics import UploadMetrics
+from fastproxy.protocol import GITLAB
 from fastproxy.storage.presigned import PresignedTarget
 from fastproxy.storage.tracked import TrackedStore
 from fastproxy.uploads.answer import Permission, presigned_target, read_permission
+from fastproxy.uploads.gitlab import read_gitlab
 from fastproxy.uploads.scrub import Inlet, ScrubbedBuffer
 from fastproxy.upstream.client import Answer
 
@@ -40,24 +42,37 @@ class UploadKit:
     deadlines: Deadlines
     turns: Turns  # of whole bodies, to be stored
     may_stream: bool = False  # known lengths need not be held
+    others: Mapping[str, TrackedStore] = field(default_factory=dict)  # that the backend may name
+    places: Mapping[str, AnyStore] = field(default_factory=dict)  # the configuration of them all
     asker: Asker[Permission] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.asker = Asker(
-            self.target.pool,
-            self.signer,
-            self.route.authorize_suffix,
-            self.target.header_timeout_s,
-            partial(read_permission, route=self.route),
-        )
+        read = partial(read_permission, route=self.route)
+        if self.target.dialect is GITLAB:
+            read = partial(read_gitlab, route=self.route, stores=self.places)
+        target, suffix = self.target, self.route.authorize_suffix
+        self.asker = Asker(target.pool, self.signer, suffix, target.header_timeout_s, read)
 
     def store_for(self, permission: Permission) -> TrackedStore:
         """Where the backend wants it. Raises BadAuthorizeAnswer."""
         if permission.presigned is not None:
             return self.open_presigned(presigned_target(permission.presigned))
-        if self.store is None:
-            raise BadAuthorizeAnswer("no presigned URLs, and the route has no store of its own")
-        return self.store
+        name = permission.store
+        store = self.store if name in ("", self.route.store) else self.others.get(name)
+        if store is None:
+            raise BadAuthorizeAnswer(f"no presigned URLs, and no store {name[:64]!r} of the route")
+        return store
+
+    def place_of(self, permission: Permission) -> tuple[str, str]:
+        """What the backend hears of it: the store's name, or where it said it can be read."""
+        if permission.presigned is not None:
+            return "", permission.presigned.get_url
+        return permission.store or self.route.store, ""
+
+    def is_temporary(self, permission: Permission) -> bool:
+        """Whether the object goes once the backend has answered."""
+        wish = permission.delete_after
+        return self.route.delete_after if wish is None else wish
 
     def inlet(self, buffer: UploadBuffer) -> Inlet:
         """What takes the bytes that go into `buffer`."""

@@ -25,6 +25,11 @@ from fastproxy.storage.sender import (
 )
 
 WRITE_ID = "fastproxy-write"  # user metadata: which write made an object
+_HEADERS = {
+    "ContentType": b"content-type",
+    "ServerSideEncryption": b"x-amz-server-side-encryption",
+    "SSEKMSKeyId": b"x-amz-server-side-encryption-aws-kms-key-id",
+}
 ABORT_ROUNDS = 2  # a part that was still arriving outlives the first (S3 API, AbortMultipartUpload)
 
 
@@ -125,7 +130,7 @@ class Bucket:
         return await send(self._call, method, url, headers, body, timeout_s=self.policy.timeout_s)
 
 
-def object_params(content_type: str, write_id: str) -> dict[str, Any]:
+def object_params(content_type: str, write_id: str, config: schema.S3Store) -> dict[str, Any]:
     """Parameters of PutObject and CreateMultipartUpload.
 
     They are signed: a content type that is not plain ASCII is left out rather than guessed at.
@@ -134,6 +139,10 @@ def object_params(content_type: str, write_id: str) -> dict[str, Any]:
     content_type = content_type.strip()
     if content_type and content_type.isascii() and content_type.isprintable():
         params["ContentType"] = content_type
+    if config.encryption:
+        params["ServerSideEncryption"] = config.encryption
+    if config.kms_key:
+        params["SSEKMSKeyId"] = config.kms_key
     return params
 
 
@@ -143,6 +152,7 @@ def object_headers(params: dict[str, Any]) -> Headers:
         (f"x-amz-meta-{name}".encode(), value.encode())
         for name, value in params.get("Metadata", {}).items()
     ]
-    if content_type := params.get("ContentType"):
-        headers.append((b"content-type", content_type.encode()))
+    for param, name in _HEADERS.items():
+        if value := params.get(param):
+            headers.append((name, value.encode()))
     return headers

@@ -56,7 +56,7 @@ class S3Store:
         self, key: str, body: PartBody, *, content_type: str = "", write_id: str = ""
     ) -> Stored:
         """PutObject over a presigned URL, then a look at it unless a checksum was confirmed."""
-        headers = object_headers(object_params(content_type, write_id))
+        headers = object_headers(object_params(content_type, write_id, self._config))
         etag, checksums = await self._bucket.send_body(key, body, query={}, headers=headers)
         stored = Stored(key, body.size, etag, checksums=checksums)
         return stored if checksums else await self._bucket.verified(stored)
@@ -65,7 +65,7 @@ class S3Store:
         self, key: str, *, content_type: str = "", size: int | None = None, write_id: str = ""
     ) -> "S3Upload":
         """CreateMultipartUpload, once: when its answer is lost there may be an upload to abort."""
-        params = object_params(content_type, write_id)
+        params = object_params(content_type, write_id, self._config)
         if algorithm := AMZ_NAMES.get(self._config.checksum):
             params["ChecksumAlgorithm"] = algorithm
         bucket = self._bucket

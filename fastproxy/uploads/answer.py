@@ -4,7 +4,8 @@
      "expected": {"sha256": "..."}, "part_size": 8388608, "timeout": 3600, "id": "42",
      "presigned": {"put_url": "...", "get_url": "...", "delete_url": "...", "headers": {},
                    "part_size": 5242880, "part_urls": ["..."],
-                   "complete_url": "...", "abort_url": "..."}}
+                   "complete_url": "...", "abort_url": "..."},
+     "store": "default", "delete_after": false}
 
 Every field may be left out; without `key` one is made up. Unknown fields are refused: a backend
 that misspells `max_size` must not be understood as "no limit".
@@ -39,7 +40,10 @@ class PresignedAnswer(_Strict, frozen=True, kw_only=True):
 
 
 class Permission(_Strict, frozen=True, kw_only=True):
-    """What the backend allows and wants. Sizes in bytes, `timeout` in seconds."""
+    """What the backend allows and wants. Sizes in bytes, `timeout` in seconds.
+
+    What is left out is as the route has it.
+    """
 
     key: str = ""
     id: str = ""
@@ -49,6 +53,8 @@ class Permission(_Strict, frozen=True, kw_only=True):
     part_size: int | None = None
     timeout: float | None = None
     presigned: PresignedAnswer | None = None
+    store: str = ""
+    delete_after: bool | None = None
 
 
 _decode = strict(Permission)
@@ -56,7 +62,11 @@ _decode = strict(Permission)
 
 def read_permission(body: bytes, route: UploadRoute) -> Permission:
     """The permission in an answer's body. Raises BadAuthorizeAnswer, which names the field."""
-    permission = _decode(body)
+    return judged(_decode(body), route)
+
+
+def judged(permission: Permission, route: UploadRoute) -> Permission:
+    """The same. Raises BadAuthorizeAnswer."""
     _judge(permission)
     if permission.presigned is not None:
         _judge_hosts(permission.presigned, route)

@@ -120,6 +120,9 @@ def _upload(config: Config, route: UploadRoute, source: Source, key: KeyPath) ->
     store = config.store.get(route.store)
     if store is None and not (route.allowed_hosts and route.store == _DEFAULT_STORE):
         yield _unnamed(source, (*key, "store"), route.store, list(config.store))
+    for at, name in enumerate(route.stores):
+        if name not in config.store:
+            yield _unnamed(source, (*key, "stores", at), name, list(config.store))
     yield from crc_library(source, (*key, "hashes"), route.hashes)
     yield from _suffix(route.authorize_suffix, source, key)
     part_size = route.part_size or S3_MIN_PART

@@ -44,7 +44,8 @@ def check_backends(config: Config, source: Source) -> Iterator[Problem]:
 
 def check_stores(config: Config, source: Source) -> Iterator[Problem]:
     """Directories can be written; buckets are named and their keys can be read."""
-    used = {route.store for route in config.route if isinstance(route, UploadRoute)}
+    uploads = [route for route in config.route if isinstance(route, UploadRoute)]
+    used = {name for route in uploads for name in (route.store, *route.stores)}
     for name, store in config.store.items():
         key = ("store", name)
         if isinstance(store, LocalStore):
@@ -62,6 +63,8 @@ def _s3(store: S3Store, source: Source, key: KeyPath) -> Iterator[Problem]:
         hint = 'e.g. "https://s3.example.com"'
         yield source.problem((*key, "endpoint"), f'"{store.endpoint}" is not a URL', hint)
     yield from crc_library(source, (*key, "checksum"), (store.checksum,))
+    if store.kms_key and store.encryption != "aws:kms":
+        yield source.problem((*key, "kms_key"), 'needs encryption = "aws:kms"')
     if bool(store.access_key_file) != bool(store.secret_key_file):
         missing = "secret_key_file" if store.access_key_file else "access_key_file"
         yield source.problem((*key, missing), "is missing: the two key files go together")
