@@ -90,6 +90,7 @@ class App:
         self._reactor.deadlines.start()
         for application in self._handlers.applications:
             await application.start()
+        self._handlers.polling.start()
         gauges = Gauges(
             self._context.metrics, self._front_context, self._targets.values(), self._arena
         )
@@ -136,6 +137,8 @@ class App:
     async def drain(self, *, deadline_s: float, upload_deadline_s: float) -> None:
         """Stop accepting, finish what runs, close."""
         until = self._reactor.loop.time() + upload_deadline_s
+        self._front.stop_accepting()
+        self._handlers.polling.drain()
         await self._front.drain(deadline_s, upload_deadline_s)
         # Uploads whose client left wait for their backend's answer to the report.
         left_s = until - self._reactor.loop.time()
@@ -148,6 +151,7 @@ class App:
         for chore in self._chores:
             chore.cancel()
         handlers = self._handlers
+        await handlers.polling.stop()
         await asyncio.gather(
             handlers.tasks.stop(_HANDLER_GRACE_S), handlers.uploads.stop(_HANDLER_GRACE_S)
         )

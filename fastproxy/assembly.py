@@ -33,9 +33,10 @@ from fastproxy.handlers.form_kit import FormKit
 from fastproxy.handlers.form_upload import make_form
 from fastproxy.handlers.git_http import make_git
 from fastproxy.handlers.git_kit import GitRoom, git_kit
+from fastproxy.handlers.polling import Polling
 from fastproxy.handlers.proxy_pass import PlainProxy, Target
 from fastproxy.handlers.python_handler import make_python
-from fastproxy.handlers.queue import make_queued
+from fastproxy.handlers.queue import RequestQueue
 from fastproxy.handlers.shield import Shield, ShieldSettings
 from fastproxy.handlers.static_files import make_static
 from fastproxy.handlers.turns import Turns
@@ -180,6 +181,7 @@ class Handlers:
         self.uploads = Tasks()
         self.git = GitRoom(config.git, metrics, self.uploads, config.memory.spill_dir)
         self.applications: list[AsgiApplication] = []
+        self.polling = Polling(config.redis, reactor, metrics)
         self.by_index: list[Serve] = [self._make_queued(route) for route in config.route]
 
     def _make_signers(self) -> dict[Dialect, Signer]:
@@ -195,8 +197,14 @@ class Handlers:
         }
 
     def _make_queued(self, route: AnyRoute) -> Serve:
-        name = route.name or route.path
-        return make_queued(self._make(route), route.queue, name, self._reactor, self._metrics)
+        queue, name = None, route.name or route.path
+        if route.queue is not None:
+            queue = RequestQueue(route.queue, name, self._reactor, self._metrics)
+        if isinstance(route, ProxyRoute) and route.poll is not None:
+            return self.polling.make(route.poll, self._targets[route.backend], queue)
+        # Without a queue the handler itself, so that the express lane knows it.
+        serve = self._make(route)
+        return serve if queue is None else queue.wrap(serve)
 
     def _make(self, route: AnyRoute) -> Serve:
         if isinstance(route, ProxyRoute):

@@ -70,6 +70,7 @@ class Exchange:
         "client_subject",
         "direct",
         "fault",
+        "fields",
         "head",
         "is_draining",
         "is_parked",
@@ -104,6 +105,7 @@ class Exchange:
         self._remaining = 0
         self._is_last = False  # the client was told that the connection ends with this response
         self.max_body = max_body
+        self.fields: Headers | None = None  # for the answer, whoever gives it
         self.sink: Sink | None = None
         self.direct: DirectSink | None = None
         self._stage = PENDING
@@ -192,6 +194,8 @@ class Exchange:
             return
         self._stage = STARTED
         self.status = head.status
+        if self.fields is not None:
+            head.headers = [*head.headers, *self.fields]
         self._framing, line = self._choose_framing(head)
         self._held = response_head(head, line + self._connection_line())
 

@@ -53,10 +53,11 @@ ALLOWED = {
         *("asking", "claims", "config", "errors", "memory", "message", "protocol", "storage"),
         *("upstream", "wire"),
     },
+    "polls": {"config", "deadlines", "message", "observe"},
     "handlers": {
         *("asking", "claims", "config", "deadlines", "errors", "exchange", "memory", "message"),
-        *("observe", "protocol", "reactor", "sides", "storage", "uploads", "upstream", "wire"),
-        "git",
+        *("git", "observe", "polls", "protocol", "reactor", "sides", "storage", "uploads"),
+        *("upstream", "wire"),
     },
     # The near side.
     "front": {

@@ -30,6 +30,8 @@ RULES: Final[tuple[Rule, ...]] = (
     routes.check_order,
     routes.check_secret,
     waiting.check_queues,
+    waiting.check_polls,
+    waiting.check_redis,
 )
 
 # Rules that weigh values against each other, and the tables they take them from.

@@ -128,6 +128,20 @@ class Backend(Strict, frozen=True, kw_only=True):
     tls_verify: bool = True  # False: whoever answers is believed
 
 
+class Redis(Strict, frozen=True, kw_only=True):
+    """Where routes with `[route.poll]` learn what has changed."""
+
+    url: str = ""  # "redis://HOST:PORT/DB", "rediss://HOST:PORT/DB" or "unix:///path?db=DB"
+    username: str = ""
+    password_file: str = ""
+    ca_file: str = ""  # instead of the system's authorities
+    channel: str = "fastproxy:changes"
+    channels: Literal["one", "each"] = "one"  # of "KEY=VALUE"; each key's is CHANNEL:KEY
+    timeout: Duration = Duration(5)  # of connecting and of an answer
+    heartbeat: Duration = Duration(10)  # silent for so long it is asked for a sign, then given up
+    longest_pause: Duration = Duration(10)  # between two attempts to connect
+
+
 class LocalStore(Strict, frozen=True, kw_only=True, tag_field="type", tag="local"):
     """A directory. Objects appear by atomic rename after fsync."""
 
@@ -191,6 +205,22 @@ class Queue(Strict, frozen=True, kw_only=True):
     retry_after: Duration = Duration(5)
 
 
+class Poll(Strict, frozen=True, kw_only=True):
+    """Hold requests until Redis announces a change of what they ask about."""
+
+    key: str  # where a request names it: "json:FIELD", "header:NAME" or "query:NAME"
+    last: str  # where it says which value its client has seen, likewise
+    key_prefix: str = ""  # of the key in Redis
+    wait: Duration = Duration(50)  # GitLab's apiCiLongPollingDuration
+    jitter: float = 0.1  # so much less of it, at random
+    on_change: Literal["204", "proxy"] = "204"
+    on_timeout: Literal["204", "proxy"] = "204"
+    wake_rate: int = 1000  # a second, of one worker; 0: all at once
+    max_waiting: int = 100_000  # of one worker; one more is passed on at once
+    max_body: Size = Size(32 * KiB)  # Workhorse's
+    headers: dict[str, str] = {}  # of every answer
+
+
 class Route(Match, frozen=True, kw_only=True, tag_field="action"):
     """What all routes share. The first route that matches decides."""
 
@@ -205,6 +235,7 @@ class ProxyRoute(Route, frozen=True, kw_only=True, tag="proxy"):
     buffer: Literal["none", "request", "response", "both"] = "none"
     max_body: Size | None = None
     websocket: bool = False
+    poll: Poll | None = None
 
 
 class UploadRoute(Route, frozen=True, kw_only=True, tag="upload"):
@@ -295,6 +326,7 @@ class Config(Strict, frozen=True, kw_only=True):
     memory: Memory = Memory()
     log: Log = Log()
     auth: Auth = Auth()
+    redis: Redis = Redis()
     backend: dict[str, Backend] = {}
     store: dict[str, AnyStore] = {}
     git: Git = Git()

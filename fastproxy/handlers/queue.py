@@ -154,16 +154,9 @@ class Ticket(Timed):
     def go(self) -> None:
         """It is its turn. Never raises."""
         self.end()
-        exchange = self.exchange
-        exchange.sink = None
-        exchange.is_parked = False
-        try:
-            self._begin()
-        except FastproxyError as fault:
-            exchange.fail(fault)
-        except Exception:
-            log.exception("bug in a handler", extra={"request_id": exchange.request_id})
-            exchange.fail(Bug())
+        self.exchange.sink = None
+        self.exchange.is_parked = False
+        begin_guarded(self.exchange, self._begin)
 
     def on_deadline(self, now: float) -> None:
         """See Timed."""
@@ -186,17 +179,19 @@ class Ticket(Timed):
         """See Sink."""
 
 
+def begin_guarded(exchange: Exchange, begin: Begin) -> None:
+    """As the router begins a request: what `begin` raises ends the exchange. Never raises."""
+    try:
+        begin()
+    except FastproxyError as fault:
+        exchange.fail(fault)
+    except Exception:
+        log.exception("bug in a handler", extra={"request_id": exchange.request_id})
+        exchange.fail(Bug())
+
+
 def _key_reader(key: str) -> Callable[[Exchange], str]:
     if not key.startswith(_HEADER):
         return lambda exchange: customer(exchange.remote_ip)
     name = key.removeprefix(_HEADER).lower().encode("latin-1")
     return lambda exchange: (exchange.head.header(name) or b"").decode("latin-1")
-
-
-def make_queued(
-    serve: Serve, settings: Queue | None, name: str, reactor: Reactor, metrics: WorkerMetrics
-) -> Serve:
-    """`serve` itself without a queue, so that the express lane knows it."""
-    if settings is None:
-        return serve
-    return RequestQueue(settings, name, reactor, metrics).wrap(serve)

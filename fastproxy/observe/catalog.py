@@ -155,6 +155,18 @@ METRICS: tuple[Metric, ...] = (
         QUEUE,
         Label("reason", ("full", "late", "left")),
     ),
+    _gauge("fastproxy_polls_waiting", "Requests that are held until something changes."),
+    _gauge("fastproxy_polls_keys", "Keys whose changes are followed."),
+    _counter(
+        "fastproxy_polls_total",
+        "Requests to routes with polls, by how their holding ended.",
+        Label(
+            "end", ("unheld", "stale", "changed", "timeout", "unwatched", "left", "drained", OTHER)
+        ),
+    ),
+    _gauge("fastproxy_redis_connected", "Workers that hear from Redis."),
+    _counter("fastproxy_redis_losses_total", "Connections to Redis that were lost."),
+    _counter("fastproxy_redis_messages_total", "Changes that Redis announced."),
     _counter("fastproxy_orphans_aborted_total", "Multipart uploads of a former life aborted."),
     _gauge("fastproxy_slabs", "Pieces of upload memory.", Label("state", ("free", "used"))),
     _gauge("fastproxy_spilled_bytes", "Upload bytes that wait on disk."),

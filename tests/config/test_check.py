@@ -8,6 +8,7 @@ import pytest
 
 from fastproxy.config.check import load_judged
 from fastproxy.config.problems import ConfigProblems, Problem, Severity, show_key
+from fastproxy.config.rules import waiting
 from fastproxy.config.schema import Config, KiB, MiB
 from fastproxy.config.worst_case import memory_reserve, worst_case
 from fastproxy.memory.windows import Windows
@@ -500,3 +501,44 @@ def test_a_queue_is_judged(room: Room) -> None:
     ]
     _, found = room.judge(room.good() + "websocket = true\n[route.queue]\nat_once = 5\n")
     assert [each.severity for each in found] == [Severity.WARNING]
+
+
+POLL = """
+[[route]]
+action = "proxy"
+path = "/jobs"
+[route.poll]
+key = "json:token"
+last = "query:seen"
+"""
+
+
+def with_poll(room: Room, redis: str, poll: str = POLL) -> set[str]:
+    text = room.good().replace(PROXY, poll + PROXY).replace("[auth]", f"{redis}\n[auth]")
+    _, found = room.judge(text)
+    return {show_key(problem.key) for problem in found}
+
+
+def test_polls_are_judged_with_the_redis_they_need(room: Room) -> None:
+    redis = '[redis]\nurl = "redis://127.0.0.1:6379/0"'
+    assert with_poll(room, redis) == set()
+    assert with_poll(room, "") == {"route[1].poll"}
+    assert with_poll(room, redis, "") == {"redis"}, "a warning: nobody polls"
+    for bad in ("http://h", "redis://:word@h", "redis://h?password=x"):
+        assert with_poll(room, f'[redis]\nurl = "{bad}"') == {"redis.url"}
+    more = f'{redis}\npassword_file = "HERE/nowhere"\nca_file = "HERE/nowhere"\nchannels = "all"'
+    keys = {"redis.password_file", "redis.ca_file", "redis.channels"}
+    assert with_poll(room, more) >= keys
+    poll = POLL.replace("json:token", "cookie:x").replace("query:seen", "header:a b")
+    poll = poll.replace('path = "/jobs"', 'path = "/jobs"\nwebsocket = true\nbuffer = "both"')
+    poll += 'jitter = 2.0\nheaders = { Content-Length = "1" }\non_change = "200"\n'
+    expected = {f"route[1].{key}" for key in ("websocket", "buffer")} | {
+        f"route[1].poll.{key}"
+        for key in ("key", "last", "jitter", "headers.Content-Length", "on_change")
+    }
+    assert with_poll(room, redis, poll) == expected
+
+
+def test_a_poll_needs_the_package_redis(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "find_spec", lambda name: None)
+    assert with_poll(room, '[redis]\nurl = "redis://127.0.0.1:6379/0"') == {"redis"}

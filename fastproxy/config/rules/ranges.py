@@ -21,6 +21,7 @@ from fastproxy.config.schema import (
     Limits,
     Memory,
     MiB,
+    Poll,
     Queue,
     S3Store,
     Server,
@@ -100,6 +101,12 @@ RANGES: Final[dict[type, dict[str, tuple[float, float]]]] = {
         "max_negotiation": (1 * KiB, 16 * GiB),
     },
     FixedRoute: {"status": (200, 599)},
+    Poll: {
+        "jitter": (0, 1),
+        "wake_rate": (0, _MANY),
+        "max_waiting": (0, _MANY),
+        "max_body": (0, 1 * MiB),
+    },
     Queue: {
         "at_once": (1, _MANY),
         "length": (0, _MANY),
@@ -110,7 +117,7 @@ RANGES: Final[dict[type, dict[str, tuple[float, float]]]] = {
 
 def check_ranges(config: Config, source: Source) -> Iterator[Problem]:
     """Every number outside of its range."""
-    for section in ("server", "limits", "memory", "auth", "git"):
+    for section in ("server", "limits", "memory", "auth", "redis", "git"):
         yield from _table(getattr(config, section), (section,), source)
     for name, backend in config.backend.items():
         yield from _table(backend, ("backend", name), source)

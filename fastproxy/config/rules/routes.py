@@ -3,7 +3,7 @@
 import importlib
 import inspect
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fastproxy.config.load import Source
@@ -156,11 +156,16 @@ def _static(route: StaticRoute, source: Source, key: KeyPath) -> Iterator[Proble
 def _fixed(route: FixedRoute, source: Source, key: KeyPath) -> Iterator[Problem]:
     if route.body and route.status in (204, 205, 304):
         yield source.problem((*key, "body"), f"a {route.status} has no body (RFC 9110)")
-    for name, value in route.headers.items():
+    yield from own_headers(route.headers, source, (*key, "headers"))
+
+
+def own_headers(headers: Mapping[str, str], source: Source, key: KeyPath) -> Iterator[Problem]:
+    """Fields that an answer of ours may have."""
+    for name, value in headers.items():
         if not TOKEN.fullmatch(name) or _UNSENT.search(value) or not value.isascii():
-            yield source.problem((*key, "headers", name), "is not a valid header")
+            yield source.problem((*key, name), "is not a valid header")
         elif name.lower() in _OWN_HEADERS:
-            yield source.problem((*key, "headers", name), "is set by fastproxy itself")
+            yield source.problem((*key, name), "is set by fastproxy itself")
 
 
 def _object(text: str, source: Source, key: KeyPath) -> Iterator[Problem]:

@@ -1,13 +1,17 @@
-"""Rules on what lets requests wait."""
+"""Rules on what lets requests wait: queues, polls, and the Redis behind these."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
+from urllib.parse import urlsplit
 
 from fastproxy.config.load import Source
 from fastproxy.config.problems import KeyPath, Problem, Severity
-from fastproxy.config.rules.routes import TOKEN
-from fastproxy.config.schema import Config, ProxyRoute, Queue
+from fastproxy.config.rules.places import authorities, credential
+from fastproxy.config.rules.routes import TOKEN, own_headers
+from fastproxy.config.schema import Config, Poll, ProxyRoute, Queue
 
 _HEADER = "header:"
+_SOURCES = ("json", "header", "query")
 
 
 def check_queues(config: Config, source: Source) -> Iterator[Problem]:
@@ -31,3 +35,51 @@ def _queue(queue: Queue, source: Source, key: KeyPath) -> Iterator[Problem]:
     if queue.length_per_key > queue.length:
         message = f"is more than the {queue.length} that may wait in all"
         yield source.problem((*key, "length_per_key"), message)
+
+
+def check_polls(config: Config, source: Source) -> Iterator[Problem]:
+    """There is a Redis, and requests that are held are neither buffered nor upgraded."""
+    for index, route in enumerate(config.route):
+        if not isinstance(route, ProxyRoute) or route.poll is None:
+            continue
+        key = ("route", index)
+        if not config.redis.url:
+            yield source.problem((*key, "poll"), "needs [redis] url: who tells what changes?")
+        for word in ("websocket", "buffer", "max_body"):
+            if getattr(route, word) != getattr(ProxyRoute(), word):
+                message = "has no meaning for a route with polls"
+                yield source.problem((*key, word), message)
+        yield from _poll(route.poll, source, (*key, "poll"))
+
+
+def _poll(poll: Poll, source: Source, key: KeyPath) -> Iterator[Problem]:
+    for word in ("key", "last"):
+        kind, _, name = getattr(poll, word).partition(":")
+        if kind not in _SOURCES or not name or (kind == "header" and not TOKEN.fullmatch(name)):
+            message = f'"{getattr(poll, word)}" names no part of a request'
+            hint = 'write "json:FIELD", "header:NAME" or "query:NAME"'
+            yield source.problem((*key, word), message, hint)
+    yield from own_headers(poll.headers, source, (*key, "headers"))
+
+
+def check_redis(config: Config, source: Source) -> Iterator[Problem]:
+    """Its address parses, its secrets are files, and what speaks to it is installed."""
+    redis, key = config.redis, ("redis",)
+    if not redis.url:
+        return
+    parts = urlsplit(redis.url)
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        hint = 'e.g. "redis://127.0.0.1:6379/0", "rediss://...", "unix:///run/redis.sock"'
+        yield source.problem((*key, "url"), f'"{redis.url}" is not the address of a Redis', hint)
+    elif parts.password or "password" in parts.query:
+        yield source.problem((*key, "url"), "holds a password", "put it into password_file")
+    if redis.password_file:
+        yield from credential(source, (*key, "password_file"), redis.password_file)
+    yield from authorities(source, (*key, "ca_file"), redis.ca_file)
+    if redis.ca_file and parts.scheme != "rediss":
+        yield source.problem((*key, "ca_file"), "there is no TLS: the address is not rediss")
+    if find_spec("redis") is None:
+        hint = "pip install 'fastproxy[redis]'"
+        yield source.problem(key, "needs the package redis", hint)
+    if not any(isinstance(route, ProxyRoute) and route.poll for route in config.route):
+        yield source.problem(key, "no route polls", severity=Severity.WARNING)

@@ -1,0 +1,1 @@
+"""Who waits for a change of what, and how we hear of it."""
