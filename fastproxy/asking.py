@@ -94,6 +94,7 @@ def strict(kind: type[T]) -> Callable[[bytes], T]:
 class Asker(Generic[T]):
     """How the requests of one route are asked for. `suffix`: behind their paths; may be empty.
 
+    `fixed_path`: all are asked for there, by POST, in a dialect that binds no token to a path.
     `read`: a permission's body to what it says; see `strict`. `timeout_s` for the answer's head,
     and once more for the rest of it; `max_answer` in bytes.
     """
@@ -104,6 +105,7 @@ class Asker(Generic[T]):
     timeout_s: float
     read: Callable[[bytes], T]
     max_answer: int = MAX_ANSWER_BYTES
+    fixed_path: str = ""
 
     async def ask(self, question: Question, over: UpstreamConnection | None = None) -> T | Answer:
         """The permission, or the backend's refusal to be passed on unchanged.
@@ -125,6 +127,12 @@ class Asker(Generic[T]):
             raise BadAuthorizeAnswer(f"a permission with status {answer.status}")
         return self.read(answer.body)
 
+    def _target(self, question: Question) -> bytes:
+        if not self.fixed_path:
+            return authorize_target(question.target, self.suffix)
+        _, mark, query = question.target.partition(b"?")
+        return self.fixed_path.encode("ascii") + mark + query
+
     def _call(self, question: Question) -> Call:
         said = {
             "length": question.length,
@@ -134,8 +142,8 @@ class Asker(Generic[T]):
         claims = {name: said[name] for name in said if name in self.signer.dialect.question_claims}
         fields = without_body_fields(question.headers)
         return Call(
-            question.method.decode("ascii"),
-            authorize_target(question.target, self.suffix),
+            "POST" if self.fixed_path else question.method.decode("ascii"),
+            self._target(question),
             question.host,
             [field for field in fields if field[0].lower() != b"accept-encoding"],
             question.forwarded

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TypeVar
 
 import jwt
@@ -185,6 +186,21 @@ def test_gitlab_is_asked_in_its_own_words() -> None:
     assert set(claims) == {"iss", "iat", "exp"}
     assert (request.header(b"gitlab-workhorse") or b"").startswith(b"fastproxy-")
     assert request.header(b"fastproxy-authorize") is None
+
+
+def test_all_may_be_asked_for_at_one_place() -> None:
+    permit = response(b"{}", fields=b"Content-Type: %b\r\n" % GITLAB_TYPE)
+
+    async def ask(pool: Pool) -> Permission | Answer:
+        signer = Signer(SECRET, GITLAB.issuer, 60, dialect=GITLAB)
+        read = strict(Permission)
+        return await Asker(pool, signer, "/x", 10.0, read, fixed_path="/ask/it").ask(
+            replace(QUESTION, method=b"PUT")
+        )
+
+    with origin(lambda peer: peer.send(permit) if peer.request() else None) as backend:
+        assert isinstance(with_pool(backend.address, ask), Permission)
+    assert backend.requests[0].line == b"POST /ask/it?x=1 HTTP/1.1"
 
 
 def test_a_permission_in_another_dialect_is_a_refusal() -> None:

@@ -245,6 +245,7 @@ class UploadRoute(Route, frozen=True, kw_only=True, tag="upload"):
     store: str = "default"
     stores: tuple[str, ...] = ()  # further ones that a permission may name
     authorize_suffix: str = "/authorize"
+    authorize_path: str = ""  # all are asked for there, by POST; only in the gitlab dialect
     max_size: Size = Size(5 * 1024 * GiB)
     hashes: tuple[Literal["md5", "sha1", "sha256", "sha512", "crc32c", "crc64nvme"], ...] = ()
     part_size: Size | None = None

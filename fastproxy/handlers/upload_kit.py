@@ -50,8 +50,15 @@ class UploadKit:
         read = partial(read_permission, route=self.route)
         if self.target.dialect is GITLAB:
             read = partial(read_gitlab, route=self.route, stores=self.places)
-        target, suffix = self.target, self.route.authorize_suffix
-        self.asker = Asker(target.pool, self.signer, suffix, target.header_timeout_s, read)
+        target, route = self.target, self.route
+        self.asker = Asker(
+            target.pool,
+            self.signer,
+            route.authorize_suffix,
+            target.header_timeout_s,
+            read,
+            fixed_path=route.authorize_path,
+        )
 
     def store_for(self, permission: Permission) -> TrackedStore:
         """Where the backend wants it. Raises BadAuthorizeAnswer."""

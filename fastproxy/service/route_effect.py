@@ -50,6 +50,8 @@ def _upload(config: Config, route: UploadRoute, method: str, path: str) -> str:
     url = _url(config, route.backend, path)
     # The backend is asked, and told the end, with the client's own method, as Workhorse does.
     asked = f"{method} {url}{route.authorize_suffix}".strip()
+    if route.authorize_path:
+        asked = f"POST {_url(config, route.backend, route.authorize_path)}"
     finalized = f"{method} {url}".strip()
     return f"upload: {asked}, then {_storing(config, route)}, then finalize: {finalized}"
 

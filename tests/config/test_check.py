@@ -207,6 +207,13 @@ def test_a_broken_shape_hides_no_other_problem_and_makes_none(room: Room) -> Non
         ),
         (
             'path = "/up/**"',
+            'path = "/up"\nauthorize_path = "/ask"',
+            "route[0].authorize_path",
+            'dialect = "gitlab"',
+        ),
+        ('path = "/up/**"', 'path = "/up"\nstores = ["no"]', "route[0].stores[0]", "not exist"),
+        (
+            'path = "/up/**"',
             'path = "/up"\npart_concurrency = 0',
             "route[0].part_concurrency",
             "between",

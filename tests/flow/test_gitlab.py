@@ -12,7 +12,7 @@ import pytest
 from tests.flow.upload_site import MIB, SECRET, Bucket, Site, body_of, running, s3_store
 from tests.servers.seaweed import Seaweed
 from tests.support.monolith import Asked, Said
-from tests.support.rails import Rails, Received, permit, rails
+from tests.support.rails import Rails, Received, form_of, permit, rails
 from tests.support.waiting import eventually
 
 PART = 5 * MIB
@@ -102,6 +102,11 @@ def running_world(tmp_path_factory: pytest.TempPathFactory, seaweed: Seaweed) ->
                     "action": "upload", "path": "/api/v4/projects/**/packages/**",
                     "store": "shared", "stores": ["objects"],
                     "allowed_hosts": [seaweed.endpoint.removeprefix("http://")],
+                },
+                {
+                    "action": "form", "path": "/api/v4/projects/*", "methods": ["PUT"],
+                    "store": "shared", "authorize_each": True,
+                    "authorize_path": "/api/v4/internal/workhorse/authorize_upload",
                 },
                 {"action": "proxy", "path": "/**"},
             ],
@@ -248,6 +253,32 @@ def test_a_body_over_maximum_size_leaves_nothing(world: World) -> None:
         client.chunks(body_of(PART + 2), [65536])
         assert client.response().status == 413
     assert not world.rails.received
+    world.nothing_left()
+
+
+def test_the_files_of_a_form_are_asked_for_at_the_one_place_for_it(world: World) -> None:
+    world.rails.authorize = lambda asked: permit(TempPath=world.temp_path)
+    forms: list[dict[str, str]] = []
+
+    def look(asked: Asked) -> Said:
+        forms.append(form_of(asked))
+        return Said(200, b"changed")
+
+    world.rails.finalize = look
+    name = 'Content-Disposition: form-data; name="name"\r\n\r\nshop'
+    file = 'Content-Disposition: form-data; name="avatar"; filename="a.png"\r\n\r\n\x89PNG'
+    body = f"--B\r\n{name}\r\n--B\r\n{file}\r\n--B--\r\n".encode("latin-1")
+    fields = {"Content-Type": "multipart/form-data; boundary=B"}
+    answer = world.site.put("/api/v4/projects/7?private=1", body, **fields)
+    assert (answer.status, answer.body) == (200, b"changed")
+    question, report = world.rails.seen
+    path = "/api/v4/internal/workhorse/authorize_upload?private=1"
+    assert (question.method, question.target) == ("POST", path)
+    assert (report.method, report.target) == ("PUT", "/api/v4/projects/7?private=1")
+    assert (world.file.field, world.file.content) == ("avatar", b"\x89PNG")
+    assert world.file.values["name"] == "a.png"
+    assert forms[0]["name"].strip() == "shop"
+    assert "avatar" not in forms[0]
     world.nothing_left()
 
 

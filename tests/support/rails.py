@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email import message_from_bytes
+from email.policy import HTTP
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -19,6 +21,7 @@ import jwt
 from tests.support.monolith import Asked, Monolith, Said, Script
 
 JSON_TYPE = "application/vnd.gitlab-workhorse+json"
+QUESTIONS = ("/authorize", "/internal/workhorse/authorize_upload")
 TOKEN_LIFE_S = 300.0  # API_REQUEST_JWT_VALIDITY
 
 
@@ -44,6 +47,17 @@ def permit(**answer: Any) -> Said:
     return Said(200, json.dumps(answer).encode(), [("Content-Type", f"{JSON_TYPE}; charset=utf-8")])
 
 
+def form_of(asked: Asked) -> dict[str, str]:
+    """The fields of a form, of either kind."""
+    content_type = asked.field("Content-Type") or ""
+    if content_type == "application/x-www-form-urlencoded":
+        return dict(parse_qsl(asked.body.decode(), keep_blank_values=True, strict_parsing=True))
+    head = f"Content-Type: {content_type}\r\n\r\n".encode()
+    parts = message_from_bytes(head + asked.body, policy=HTTP).iter_parts()
+    return {str(part.get_param("name", header="content-disposition")): part.get_content()
+            for part in parts}  # fmt: skip
+
+
 class Rails(Monolith):
     """`authorize` says what may be uploaded where to, `finalize` what becomes of the files."""
 
@@ -61,7 +75,7 @@ class Rails(Monolith):
     def _answer(self, asked: Asked) -> Said:
         try:
             files = [*self._files(asked)]
-            if not asked.path.endswith("/authorize") and not files:
+            if not files and not asked.path.endswith(QUESTIONS):
                 return self.report(asked)  # a plain request
             self._require_workhorse(asked)
         except NotBelieved as error:
@@ -82,7 +96,7 @@ class Rails(Monolith):
         """Gitlab::Middleware::Multipart: of all fields only those that are signed count."""
         if not (token := asked.field("Gitlab-Workhorse-Multipart-Fields")):
             return
-        form = dict(parse_qsl(asked.body.decode(), keep_blank_values=True, strict_parsing=True))
+        form = form_of(asked)
         for field in self._decoded(token)["rewritten_fields"]:
             values = self._decoded(form.get(f"{field}.gitlab-workhorse-upload"))["upload"]
             assert all(isinstance(value, str) for value in values.values()), values

@@ -125,6 +125,7 @@ def _upload(config: Config, route: UploadRoute, source: Source, key: KeyPath) ->
             yield _unnamed(source, (*key, "stores", at), name, list(config.store))
     yield from crc_library(source, (*key, "hashes"), route.hashes)
     yield from _suffix(route.authorize_suffix, source, key)
+    yield from _fixed_path(config, route, source, (*key, "authorize_path"))
     part_size = route.part_size or S3_MIN_PART
     if isinstance(store, S3Store) and not S3_MIN_PART <= part_size <= S3_MAX_PART:
         allowed = f"{format_size(S3_MIN_PART)} and {format_size(S3_MAX_PART)}"
@@ -136,6 +137,18 @@ def _upload(config: Config, route: UploadRoute, source: Source, key: KeyPath) ->
     if isinstance(store, S3Store) and not config.server.state_dir:
         message = "without server.state_dir a crash leaves unfinished multipart uploads behind"
         yield source.problem((*key, "store"), message, severity=Severity.WARNING)
+
+
+def _fixed_path(
+    config: Config, route: UploadRoute, source: Source, key: KeyPath
+) -> Iterator[Problem]:
+    path, backend = route.authorize_path, config.backend.get(route.backend)
+    if not path:
+        return
+    if not path.startswith("/") or set("?#% ") & set(path) or not path.isascii():
+        yield source.problem(key, "is not a plain path", 'e.g. "/internal/authorize"')
+    if backend is not None and backend.dialect == "native":
+        yield source.problem(key, 'is for dialect = "gitlab": native tokens are of one path')
 
 
 def _suffix(suffix: str, source: Source, key: KeyPath) -> Iterator[Problem]:
