@@ -161,6 +161,13 @@ class RateLimited(ClientFault):
         self.retry_after_s = max(1, math.ceil(wait_s))
 
 
+class SizeMismatch(ClientFault):
+    """The body does not have the size the backend required of it."""
+
+    kind = "size-mismatch"
+    status = 422
+
+
 class HeadTooLarge(ClientFault):
     """The head has too many bytes or too many fields."""
 

@@ -48,6 +48,7 @@ class Permission:
     bytes, `timeout` in seconds. `hashes`: names of digests for the report. `expected`: digests
     in lower-case hex; another body is refused. `store`: another of the route's `stores`;
     `delete_after`: whether the object goes once the report is answered.
+    in lower-case hex, and `size` in bytes; another body is refused.
     """
 
     key: str = ""
@@ -60,6 +61,7 @@ class Permission:
     presigned: Presigned | None = None
     store: str = ""
     delete_after: bool | None = None
+    size: int | None = None
 
     def __post_init__(self) -> None:
         """Raises ValueError, which names the field."""
@@ -68,11 +70,9 @@ class Permission:
         if len(self.id.encode()) > MAX_ID:
             raise ValueError(f"id: over {MAX_ID} bytes")
         _judge_digests(self.hashes, self.expected)
-        if self.max_size is not None and self.max_size < 0:
-            raise ValueError(f"max_size: {self.max_size}")
-        for name in ("part_size", "timeout"):
+        for name, least in (("max_size", 0), ("size", 0), ("part_size", 1), ("timeout", 1)):
             value = getattr(self, name)
-            if value is not None and not value >= 1:
+            if value is not None and not value >= least:
                 raise ValueError(f"{name}: {value}")
 
     def json(self) -> bytes:

@@ -102,9 +102,7 @@ class FileUpload:
         kit, needs, permission = self._kit, self.store.needs, self._permission
         require_available((*permission.hashes, *permission.expected))
         sizes = plan_parts(needs, None, permission.part_size or kit.route.part_size)
-        limits = [kit.route.max_size, needs.max_object, sizes.most]
-        if permission.max_size is not None:
-            limits.append(permission.max_size)
+        limits = [kit.route.max_size, needs.max_object, sizes.most, *permission.limits(None)]
         if needs.max_parts == 1:
             limits.append(kit.arena.largest_part(needs))
         self.most = min(limits)
@@ -123,6 +121,7 @@ class FileUpload:
             None,
             route.part_concurrency,
             permission.expected,
+            permission.size,
         )
 
     # -- bytes ---------------------------------------------------------------------------------

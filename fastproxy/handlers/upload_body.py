@@ -276,9 +276,8 @@ class Upload(Timed):
         require_available((*permission.hashes, *permission.expected))
         sizes = plan_parts(needs, length, permission.part_size or kit.route.part_size)
         largest = kit.arena.largest_part(needs)
-        limits = [kit.route.max_size, needs.max_object, sizes.most]
-        if permission.max_size is not None:
-            limits.append(permission.max_size)
+        allowed = permission.limits(length)
+        limits = [kit.route.max_size, needs.max_object, sizes.most, *allowed]
         if length is None and needs.max_parts == 1:
             limits.append(largest)  # more would wait for ever for the rest of its only part
         self._exchange.admit_body(min(limits))
@@ -312,6 +311,7 @@ class Upload(Timed):
             self._exchange.head.content_length,
             route.part_concurrency,
             permission.expected,
+            permission.size,
         )
 
     def on_pause(self) -> None:

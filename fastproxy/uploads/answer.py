@@ -1,7 +1,8 @@
 """The backend's answer to "may this upload happen, and where to": strict JSON to a Permission.
 
     {"key": "incoming/42", "max_size": 1073741824, "hashes": ["sha256"],
-     "expected": {"sha256": "..."}, "part_size": 8388608, "timeout": 3600, "id": "42",
+     "expected": {"sha256": "..."}, "size": 12345, "part_size": 8388608, "timeout": 3600,
+     "id": "42",
      "presigned": {"put_url": "...", "get_url": "...", "delete_url": "...", "headers": {},
                    "part_size": 5242880, "part_urls": ["..."],
                    "complete_url": "...", "abort_url": "..."},
@@ -17,7 +18,7 @@ import msgspec
 
 from fastproxy.asking import strict
 from fastproxy.config.schema import UploadRoute
-from fastproxy.errors import BadAuthorizeAnswer
+from fastproxy.errors import BadAuthorizeAnswer, SizeMismatch
 from fastproxy.protocol import HEX_LENGTH, MAX_ID, MAX_KEY
 from fastproxy.storage.presigned import DEFAULT_PUT_HEADERS, PresignedTarget
 
@@ -55,6 +56,13 @@ class Permission(_Strict, frozen=True, kw_only=True):
     presigned: PresignedAnswer | None = None
     store: str = ""
     delete_after: bool | None = None
+    size: int | None = None
+
+    def limits(self, length: int | None) -> list[int]:
+        """The sizes it allows at most. Raises SizeMismatch for a `length` that cannot be right."""
+        if self.size is not None and length not in (None, self.size):
+            raise SizeMismatch(f"{length} bytes declared, {self.size} required")
+        return [limit for limit in (self.max_size, self.size) if limit is not None]
 
 
 _decode = strict(Permission)
@@ -85,9 +93,9 @@ def _judge(permission: Permission) -> None:
     for name, digest in permission.expected.items():
         if len(digest) != HEX_LENGTH[name] or not all(c in "0123456789abcdef" for c in digest):
             raise BadAuthorizeAnswer(f"expected: {name} is not lower-case hex of its length")
-    for field in ("max_size", "part_size", "timeout"):
+    for field in ("max_size", "size", "part_size", "timeout"):
         value = getattr(permission, field)
-        if value is not None and value < (0 if field == "max_size" else 1):
+        if value is not None and value < (0 if field in ("max_size", "size") else 1):
             raise BadAuthorizeAnswer(f"{field}: {value}")
 
 

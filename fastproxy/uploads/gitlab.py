@@ -127,19 +127,14 @@ def read_gitlab(body: bytes, route: UploadRoute, stores: Mapping[str, AnyStore])
         raise BadAuthorizeAnswer("one of TempPath and RemoteObject.ID is needed, and not both")
     permission = Permission(
         id=remote.id or "",
-        max_size=_limit(answer),
+        max_size=answer.max_size or None,
         hashes=tuple(name for name in answer.hashes or () if name in _HASHES) or _HASHES,
         expected={"sha256": answer.lfs_oid} if answer.lfs_oid else {},
+        size=answer.lfs_size if answer.lfs_oid else None,
         timeout=remote.timeout or None,
         delete_after=not remote.is_kept,
     )
     return judged(_placed(permission, answer.temp_path, remote, stores), route)
-
-
-def _limit(answer: _Answer) -> int | None:
-    """Of both, what is given; 0 is none."""
-    limits = [limit for limit in (answer.max_size, answer.lfs_size) if limit]
-    return min(limits, default=None)
 
 
 def _placed(

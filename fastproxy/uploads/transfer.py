@@ -8,7 +8,14 @@ import traceback
 from dataclasses import dataclass, field
 from functools import partial
 
-from fastproxy.errors import ClientGone, FastproxyError, MemoryShort, StoreTimeout, TooSlow
+from fastproxy.errors import (
+    ClientGone,
+    FastproxyError,
+    MemoryShort,
+    SizeMismatch,
+    StoreTimeout,
+    TooSlow,
+)
 from fastproxy.memory.account import Standing
 from fastproxy.memory.buffered_part import BufferedPart
 from fastproxy.memory.upload_buffer import UploadBuffer
@@ -33,14 +40,15 @@ class Transfer:
     length: int | None = None
     concurrency: int = 4
     expected: dict[str, str] = field(default_factory=dict)
+    size: int | None = None  # what its length must be, also when it was not declared
     parts: int = 0
     begun: PartUpload | None = None
 
     async def run(self, timeout_s: float) -> Stored:
         """Store the body as it arrives; returns when the store has confirmed it.
 
-        Raises StorageFault, DigestMismatch, ClientGone; at the deadline StoreTimeout, TooSlow or
-        MemoryShort: whom the upload was waiting for.
+        Raises StorageFault, DigestMismatch, SizeMismatch, ClientGone; at the deadline StoreTimeout,
+        TooSlow or MemoryShort: whom the upload was waiting for.
         """
         try:
             async with asyncio.timeout(timeout_s):
@@ -57,9 +65,15 @@ class Transfer:
             return await self._put_parts(self.begun)
         first = await self._first()
         if first.is_last or (self.buffer.is_finished and not self.buffer.parts_waiting):
-            self.digests.require(self.expected)
+            self._judge()
             return await self._put_whole(first)
         return await self._put_parts(await self._begin(), first)
+
+    def _judge(self) -> None:
+        """All of it has come. Raises SizeMismatch, DigestMismatch."""
+        if self.size is not None and self.buffer.total != self.size:
+            raise SizeMismatch(f"{self.buffer.total} bytes, {self.size} required")
+        self.digests.require(self.expected)
 
     async def _begin(self) -> PartUpload:
         return await self.store.begin(self.key, content_type=self.content_type, size=self.length)
@@ -85,7 +99,7 @@ class Transfer:
     async def _put_parts(self, upload: PartUpload, first: BufferedPart | None = None) -> Stored:
         try:
             await self._send_all(upload, first or await self._first())
-            self.digests.require(self.expected)
+            self._judge()
             return await upload.complete(self.buffer.total)
         except BaseException:
             await upload.abort()

@@ -35,6 +35,7 @@ def permissions(draw: st.DrawFn) -> Permission:
         expected={name: "a" * HEX_LENGTH[name] for name in names[:1]},
         part_size=draw(optional(st.integers(1, 1 << 40))),
         timeout=draw(optional(st.floats(1, 1e9))),
+        size=draw(optional(st.integers(0, 1 << 60))),
         presigned=draw(st.sampled_from([None, Presigned(put_url=URL), Presigned(**PARTS)])),
     )
 
@@ -75,6 +76,7 @@ def test_what_is_left_out_is_not_said() -> None:
         ("key", "a\nb"),
         ("id", "ü" * 1025),
         ("max_size", -1),
+        ("size", -1),
         ("hashes", ["sha3"]),
         ("hashes", ""),
         ("hashes", "md5"),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastproxy.config.schema import UploadRoute
-from fastproxy.errors import BadAuthorizeAnswer
+from fastproxy.errors import BadAuthorizeAnswer, SizeMismatch
 from fastproxy.uploads.answer import Permission, presigned_target, read_permission
 
 ROUTE = UploadRoute(allowed_hosts=("store.example", "10.0.0.1:9000"))
@@ -48,6 +48,7 @@ def test_every_field_arrives() -> None:
         ({"max_size": "5"}, "max_size"),
         ({"max_size": -1}, "max_size"),
         ({"max_size": 1.5}, "max_size"),
+        ({"size": -1}, "size"),
         ({"part_size": 0}, "part_size"),
         ({"timeout": 0}, "timeout"),
         ({"hashes": ["md4"]}, "md4"),
@@ -103,3 +104,12 @@ def test_header_fields_that_would_start_another_line_are_refused() -> None:
 def test_any_bytes_are_a_permission_or_refused(body: bytes) -> None:
     with suppress(BadAuthorizeAnswer):
         assert isinstance(read_permission(body, ROUTE), Permission)
+
+
+def test_a_size_is_judged_as_soon_as_the_length_is_known() -> None:
+    permission = read(size=10, max_size=20)
+    assert permission.limits(None) == permission.limits(10) == [20, 10]
+    for wrong in (0, 9, 11):
+        with pytest.raises(SizeMismatch):
+            permission.limits(wrong)
+    assert read().limits(5) == []

@@ -158,7 +158,7 @@ def test_limits_and_hashes() -> None:
 def test_an_lfs_object_must_be_what_it_is_called() -> None:
     oid = "ab" * 32
     permission = read(TempPath="/srv/shared", LfsOid=oid, LfsSize=12, MaximumSize=99)
-    assert (permission.expected, permission.max_size) == ({"sha256": oid}, 12)
+    assert (permission.expected, permission.size) == ({"sha256": oid}, 12)
 
 
 @pytest.mark.parametrize(
