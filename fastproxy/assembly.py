@@ -34,7 +34,7 @@ from fastproxy.handlers.form_upload import make_form
 from fastproxy.handlers.git_http import make_git
 from fastproxy.handlers.git_kit import GitRoom, git_kit
 from fastproxy.handlers.polling import Polling
-from fastproxy.handlers.proxy_pass import PlainProxy, Target
+from fastproxy.handlers.proxy_pass import Judge, PlainProxy, Target
 from fastproxy.handlers.python_handler import make_python
 from fastproxy.handlers.queue import RequestQueue
 from fastproxy.handlers.shield import Shield, ShieldSettings
@@ -47,6 +47,8 @@ from fastproxy.observe.metrics import WorkerMetrics
 from fastproxy.observe.upload_metrics import UploadMetrics
 from fastproxy.protocol import DIALECTS, NATIVE, Dialect
 from fastproxy.reactor import Reactor
+from fastproxy.senders.registry import make_senders
+from fastproxy.senders.takeover import Takeover
 from fastproxy.storage.journal import Journal
 from fastproxy.storage.open import open_presigned, open_store
 from fastproxy.storage.tracked import TrackedStore
@@ -232,9 +234,10 @@ class Handlers:
             route.buffer in ("request", "both"),
             route.buffer in ("response", "both"),
             route.websocket,
+            self._judge_of(route.backend),
         )
         if route.buffer == "none":
-            return PlainProxy(target, limit, websocket=route.websocket)
+            return PlainProxy(target, limit, websocket=route.websocket, judge=settings.judge)
         arena = self._arena
 
         def shield(exchange: Exchange) -> None:
@@ -243,6 +246,10 @@ class Handlers:
             Shield(exchange, target, arena, settings).start()
 
         return shield
+
+    def _judge_of(self, backend: str) -> Judge | None:
+        send, dialect = self._config.backend[backend].send, self._targets[backend].dialect
+        return None if send is None else Takeover(make_senders(send), dialect, self.tasks)
 
     def _upload_kit(self, route: UploadRoute) -> UploadKit:
         stores, arena, target = self._stores, self._arena, self._targets[route.backend]

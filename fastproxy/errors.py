@@ -243,6 +243,19 @@ class NoRepository(BackendFault):
     status = 404
 
 
+class BadOrder(BackendFault):
+    """What the backend ordered to be sent in its place cannot be understood or is not allowed."""
+
+    kind = "bad-order"
+
+
+class NothingToSend(BackendFault):
+    """What the backend ordered to be sent in its place is not there."""
+
+    kind = "nothing-to-send"
+    status = 404
+
+
 class BackendTimeout(BackendFault):
     """The backend accepted the request and did not answer in time."""
 

@@ -249,6 +249,31 @@ class Exchange:
             self._held = b""
         self._client.write(pieces)
 
+    def outlet(self) -> int:
+        """A descriptor to send the body by, past the connection, or -1; the caller closes it.
+
+        What was sent is told by `passed`; that it takes no more, and takes more, by `outlet_full`
+        and `outlet_free`, as then the client is watched like any other that does not read.
+        """
+        if self._stage is not STARTED or self._framing is not _LENGTH or self._held:
+            return -1
+        return self._client.outlet()
+
+    def passed(self, size: int) -> None:
+        """So many bytes of the body left by the outlet."""
+        self.sent_bytes += size
+        self._remaining -= size
+
+    def outlet_full(self) -> None:
+        """See `outlet`."""
+        if self._stage is STARTED:
+            self._client.pause_writing()
+
+    def outlet_free(self) -> None:
+        """See `outlet`."""
+        if self._stage is STARTED:
+            self._client.resume_writing()
+
     def flush(self) -> None:
         """Send a head that waits for its body."""
         if self._held:

@@ -12,4 +12,5 @@ cdef class ResponseHead:
     cdef public bytes reason, upgrade
     cdef public list headers
     cdef public object content_length, keep_alive_timeout_s
+    cdef public tuple controls
     cdef public bint is_chunked, keep_alive, is_dated, is_private

@@ -73,10 +73,14 @@ class RequestHead:
 
 
 class ResponseHead:
-    """One response head; fields as in RequestHead. `keep_alive` is about its own connection."""
+    """One response head; fields as in RequestHead. `keep_alive` is about its own connection.
+
+    `controls`: fields from a backend to us, which no client gets; names in lower case, with `-`.
+    """
 
     __slots__ = (
         "content_length",
+        "controls",
         "headers",
         "is_chunked",
         "is_dated",
@@ -102,6 +106,7 @@ class ResponseHead:
         self.keep_alive_timeout_s: float | None = None
         self.is_dated = False
         self.is_private = False  # of a type that is between backends and us
+        self.controls: tuple[tuple[bytes, bytes], ...] = ()
         self.upgrade = b""
 
     def header(self, lower_name: bytes) -> bytes | None:

@@ -90,6 +90,21 @@ class ClientSide(Protocol):
         """Close our sending side: the other end of a tunnel is done."""
         ...
 
+    def outlet(self) -> int:
+        """A descriptor of the socket's, to be closed, for bytes that pass by the transport.
+
+        -1: they cannot, under TLS, and while bytes of the transport's wait.
+        """
+        ...
+
+    def pause_writing(self) -> None:
+        """What the transport says when it is full, so says who uses the outlet."""
+        ...
+
+    def resume_writing(self) -> None:
+        """The outlet takes bytes again."""
+        ...
+
     def exchange_over(self, *, keep: bool) -> None:
         """The response is complete; `keep`: the connection may serve another request."""
         ...

@@ -54,6 +54,7 @@ ALLOWED = {
         *("upstream", "wire"),
     },
     "polls": {"config", "deadlines", "message", "observe"},
+    "senders": {"config", "errors", "exchange", "handlers", "message", "protocol"},
     "handlers": {
         *("asking", "claims", "config", "deadlines", "errors", "exchange", "memory", "message"),
         *("git", "observe", "polls", "protocol", "reactor", "sides", "storage", "uploads"),
@@ -74,7 +75,7 @@ ALLOWED = {
     "gauges": {"front", "handlers", "memory", "observe"},
     "assembly": {
         *("claims", "config", "errors", "exchange", "handlers", "memory", "observe", "protocol"),
-        *("reactor", "storage", "uploads", "upstream"),
+        *("reactor", "senders", "storage", "uploads", "upstream"),
     },
     "app": {
         *("assembly", "config", "context", "deadlines", "dispatch", "errors", "exchange"),

@@ -7,7 +7,16 @@ from typing import Final
 from fastproxy.config.load import Source, read
 from fastproxy.config.overrides import Override
 from fastproxy.config.problems import ConfigProblems, Problem, Severity
-from fastproxy.config.rules import git, listeners, ranges, routes, server, services, waiting
+from fastproxy.config.rules import (
+    git,
+    listeners,
+    ranges,
+    routes,
+    sending,
+    server,
+    services,
+    waiting,
+)
 from fastproxy.config.schema import Config
 
 Rule = Callable[[Config, Source], Iterator[Problem]]
@@ -26,6 +35,7 @@ RULES: Final[tuple[Rule, ...]] = (
     services.check_backends,
     services.check_stores,
     git.check_git,
+    sending.check_sending,
     routes.check_routes,
     routes.check_order,
     routes.check_secret,

@@ -110,6 +110,13 @@ class Auth(Strict, frozen=True, kw_only=True):
     ttl: Duration = Duration(60)
 
 
+class Send(Strict, frozen=True, kw_only=True):
+    """What a backend may order to be sent in place of its answers: nothing else is."""
+
+    files: tuple[str, ...] = ()  # directories beneath which X-Sendfile may name files
+    locations: dict[str, str] = {}  # X-Accel-Redirect: what paths begin with, and their directory
+
+
 class Backend(Strict, frozen=True, kw_only=True):
     """A service behind us. `address`: "http://HOST:PORT", "https://HOST:PORT" or "unix:/path"."""
 
@@ -126,6 +133,7 @@ class Backend(Strict, frozen=True, kw_only=True):
     ca_file: str = ""  # instead of the system's authorities
     tls_server_name: str = ""  # which its certificate must be for; empty: the host
     tls_verify: bool = True  # False: whoever answers is believed
+    send: Send | None = None  # unset: orders are taken off its answers, and nothing is sent
 
 
 class Redis(Strict, frozen=True, kw_only=True):

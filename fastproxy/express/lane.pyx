@@ -299,6 +299,8 @@ cdef class LaneTrip(Trip):
         body = 0 if is_bodyless else head.length
         if head.size + body != nbytes or head.size > _MAX_ANSWER_HEAD:
             return False
+        if head.status >= 400 and self.way.judge is not None:
+            return False
         if 0 <= head.keep_alive_s and head.keep_alive_s - 1 < upstream.idle_timeout_s:
             return False
         lane._write_answer(data)
@@ -339,7 +341,8 @@ cdef class LaneTrip(Trip):
         if self.unread:
             client._decoder = LengthDecoder(self.unread)
         client._pace.size = exchange.body_bytes
-        upstream._receiver = ProxyPass(exchange, self.way.target).adopt(upstream, self.started_at)
+        taker = ProxyPass(exchange, self.way.target, judge=self.way.judge)
+        upstream._receiver = taker.adopt(upstream, self.started_at)
 
     cdef Exchange _exchange(self, ClientConnection client):
         """What ClientConnection and Dispatch would have made."""

@@ -4,6 +4,7 @@ from fastproxy.wire.plain cimport PlainHead
 
 cdef class Way:
     cdef readonly Target target
+    cdef readonly object judge  # of answers, or None
     cdef readonly long long max_body
     cdef readonly int route_index
     cdef readonly str route_name, path

@@ -25,6 +25,7 @@ cdef class Way:
     def __init__(self, handler, resolved, bytes method, bytes host, requests):
         self.target = handler.target
         self.max_body = handler.max_body
+        self.judge = handler.judge
         self.path = resolved.target.path
         self.route_index = resolved.route.index
         self.route_name = resolved.route.name

@@ -108,6 +108,10 @@ class ConnectionLife(Timed):
             self._refuse(TooManyOfClient(f"connections of {address}"))
         return False
 
+    def outlet(self) -> int:
+        """See ClientSide."""
+        return self._link.outlet()
+
     # -- ending --------------------------------------------------------------------------------
 
     def drain(self) -> None:

@@ -7,6 +7,7 @@ renewed. Its high-water mark is zero so that this is known: blocked means that s
 import asyncio
 import contextlib
 import fcntl
+import os
 import socket
 import struct
 import termios
@@ -98,6 +99,18 @@ class Link:
                 self._transport.writelines(pieces)
             if self.is_blocked:
                 self._scratch.renew()
+
+    def outlet(self) -> int:
+        """See ClientSide. It is a duplicate: the transport may close its own while it is in use."""
+        transport = self._transport
+        if self._fd < 0 or self._is_ending or transport is None or transport.is_closing():
+            return -1
+        if self.is_blocked or transport.get_write_buffer_size():
+            return -1
+        try:
+            return os.dup(self._fd)
+        except OSError:  # no descriptors are left: it goes without
+            return -1
 
     def send_eof(self) -> None:
         """Close our sending side once everything written has left."""

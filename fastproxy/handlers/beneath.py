@@ -42,6 +42,13 @@ class RegularFile:
         """At most `size` bytes; b"" when the file ends before `offset`."""
         return os.pread(self._fd, size, offset)
 
+    def send_to(self, outlet: int, offset: int, size: int) -> int:
+        """Send at most `size` bytes to a socket: how many it took, 0 when the file ends there.
+
+        Raises BlockingIOError when it takes none now.
+        """
+        return os.sendfile(outlet, self._fd, offset, size)
+
     def close(self) -> None:
         """Let go."""
         os.close(self._fd)

@@ -198,6 +198,10 @@ class Dialogue:
         """
         self._put(data)
         self.exchange.flush()
+        await self.room()
+
+    async def room(self) -> None:
+        """Wait until the client takes bytes. Raises ExchangeOver."""
         # A handler that never waits for anything else must not keep the loop: the others have their
         # turn, and it is told that a client is gone.
         await asyncio.sleep(0)
@@ -205,6 +209,12 @@ class Dialogue:
             await self._is_writable.wait()
         if self._fault is not None:
             raise ExchangeOver(self._fault.kind)
+
+    def passed(self, size: int) -> None:
+        """So many bytes of the body left by the exchange's outlet."""
+        if self._room is not None:
+            self._room -= size
+        self.exchange.passed(size)
 
     def end(self, data: bytes = b"") -> None:
         """Send the last of the body. Raises RuntimeError if that is not Content-Length bytes."""

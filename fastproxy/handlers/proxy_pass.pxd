@@ -18,7 +18,7 @@ cdef class Outgoing:
 cdef class Forwarding:
     cdef Outgoing _outgoing
     cdef Target _target
-    cdef object _source, _reply
+    cdef object _source, _reply, _judge
     cdef UpstreamConnection _connection
     cdef bint _has_sent_body, _is_retry, _is_over
     cdef double _started_at
@@ -44,5 +44,5 @@ cdef class ProxyPass:
 
 cdef class PlainProxy:
     cdef readonly Target target
-    cdef readonly object max_body
+    cdef readonly object max_body, judge
     cdef readonly bint websocket

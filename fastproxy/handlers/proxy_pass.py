@@ -5,12 +5,14 @@ answer, nothing of a body was sent, and the method is safe to repeat (RFC 9110 s
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, Protocol
 
 from fastproxy.errors import BackendClosed, BackendFault, BadResponse, FastproxyError
-from fastproxy.exchange import PENDING, Exchange, Stage
+from fastproxy.exchange import PENDING, Exchange
 from fastproxy.handlers.forwarded import request_lines
+from fastproxy.handlers.reply import BodySource, Dropping, Reply
 from fastproxy.message import ResponseHead
 from fastproxy.protocol import NATIVE, Dialect
 from fastproxy.upstream.connection import UpstreamConnection
@@ -68,63 +70,11 @@ class Outgoing:
         return request_head(self.method, self.target, lines)
 
 
-class BodySource(Protocol):
-    """Where a request body comes from: the client's connection, or a buffer of ours."""
+class Judge(Protocol):
+    """Who may answer in the place of a backend, by the head of its answer. None: nobody."""
 
-    def want_body(self) -> None:
-        """Deliver (on) by `send_body`, then `body_end`."""
-        ...
-
-    def pause_body(self) -> None:
-        """Deliver nothing until it is wanted again."""
-        ...
-
-    def drop_body(self) -> None:
-        """Nobody takes any more of it: the answer is complete, or there will be none."""
-        ...
-
-
-class Reply(Protocol):
-    """Where the answer goes: the exchange, or a buffer before it."""
-
-    backend_s: float
-    retries: int
-
-    @property
-    def stage(self) -> Stage:
-        """How far the response is."""
-        ...
-
-    def interim(self, head: ResponseHead) -> None:
-        """A 1xx head."""
-        ...
-
-    def respond(self, head: ResponseHead) -> None:
-        """The head."""
-        ...
-
-    def write(self, pieces: Sequence[Piece]) -> None:
-        """Some of the body."""
-        ...
-
-    def flush(self) -> None:
-        """Send what is held back."""
-        ...
-
-    def end(self) -> None:
-        """The answer is complete."""
-        ...
-
-    def begin_tunnel(self, head: ResponseHead) -> None:
-        """101."""
-        ...
-
-    def end_tunnel_answer(self) -> None:
-        """The backend's side of a tunnel has ended."""
-        ...
-
-    def fail(self, fault: FastproxyError) -> None:
-        """There will be no (complete) answer."""
+    def __call__(self, exchange: Exchange, head: ResponseHead) -> bool:
+        """Whether it does; then the exchange has another sink, and gets the answer from there."""
         ...
 
 
@@ -147,12 +97,19 @@ class Forwarding:
     """One request on its way to a backend and its answer on the way back: Taker and Receiver."""
 
     def __init__(
-        self, outgoing: Outgoing, target: Target, source: BodySource, reply: Reply
+        self,
+        outgoing: Outgoing,
+        target: Target,
+        source: BodySource,
+        reply: Reply,
+        judge: Callable[[ResponseHead], bool] | None = None,
     ) -> None:
+        """`judge`: whether another answers in the backend's place."""
         self._outgoing = outgoing
         self._target = target
         self._source = source
         self._reply = reply
+        self._judge = judge
         self._connection: UpstreamConnection | None = None
         self._has_sent_body = False
         self._is_retry = False
@@ -247,7 +204,11 @@ class Forwarding:
             self._reply.interim(head)
         else:
             self._reply.backend_s += time.monotonic() - self._started_at
-            self._reply.respond(head)
+            if self._judge is None or not self._judge(head):
+                self._reply.respond(head)
+            else:
+                self._source.drop_body()
+                self._source = self._reply = Dropping()
 
     def _switch(self, head: ResponseHead) -> None:
         """RFC 9110 section 15.2.2: only to what was asked for."""
@@ -333,10 +294,18 @@ class Forwarding:
 class ProxyPass:
     """The plain case: from the client's connection straight to the backend's. The Sink."""
 
-    def __init__(self, exchange: Exchange, target: Target, *, websocket: bool = False) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        target: Target,
+        *,
+        websocket: bool = False,
+        judge: Judge | None = None,
+    ) -> None:
         self._exchange = exchange
         outgoing = client_request(exchange, websocket=websocket)
-        self._forwarding = Forwarding(outgoing, target, exchange, exchange)
+        judges = partial(judge, exchange) if judge is not None else None
+        self._forwarding = Forwarding(outgoing, target, exchange, exchange, judges)
         exchange.sink = self
 
     def start(self) -> None:
@@ -372,14 +341,17 @@ class ProxyPass:
 class PlainProxy:
     """The handler of a route that only proxies. `max_body` in bytes."""
 
-    __slots__ = ("max_body", "target", "websocket")
+    __slots__ = ("judge", "max_body", "target", "websocket")
 
-    def __init__(self, target: Target, max_body: int, *, websocket: bool) -> None:
+    def __init__(
+        self, target: Target, max_body: int, *, websocket: bool, judge: Judge | None = None
+    ) -> None:
         self.target = target
         self.max_body = max_body
         self.websocket = websocket
+        self.judge = judge
 
     def __call__(self, exchange: Exchange) -> None:
         """Serve one request. Raises BodyTooLarge."""
         exchange.admit_body(self.max_body)
-        ProxyPass(exchange, self.target, websocket=self.websocket).start()
+        ProxyPass(exchange, self.target, websocket=self.websocket, judge=self.judge).start()

@@ -12,7 +12,7 @@ from typing import Final
 
 from fastproxy.errors import FastproxyError, MemoryShort
 from fastproxy.exchange import Exchange, Stage
-from fastproxy.handlers.proxy_pass import Forwarding, Target, client_request
+from fastproxy.handlers.proxy_pass import Forwarding, Judge, Target, client_request
 from fastproxy.memory.arena import Arena
 from fastproxy.memory.parties import Callbacks
 from fastproxy.memory.upload_buffer import UploadBuffer
@@ -35,6 +35,7 @@ class ShieldSettings:
     request: bool
     response: bool
     websocket: bool = False
+    judge: Judge | None = None
 
 
 class Gate:
@@ -100,10 +101,20 @@ class Shield:
             outgoing.length = buffered_length
         reply = self._answer or self._exchange
         source = self._exchange if buffered_length is None else self
-        self._forwarding = Forwarding(outgoing, self._target, source, reply)
+        judges = self._is_replaced if self._settings.judge is not None else None
+        self._forwarding = Forwarding(outgoing, self._target, source, reply, judges)
         if self._answer is not None:
             self._answer.source = self._forwarding
         self._forwarding.start()
+
+    def _is_replaced(self, head: ResponseHead) -> bool:
+        judge = self._settings.judge
+        if judge is None or not judge(self._exchange, head):
+            return False
+        if self._answer is not None:
+            self._answer.count()
+        self._forwarding = self._answer = None  # no cycles for the collector
+        return True
 
     async def _send_buffered(self, buffer: UploadBuffer) -> None:
         """The whole request is here: send it as fast as the backend takes it."""
@@ -254,9 +265,13 @@ class BufferedAnswer:
 
     def respond(self, head: ResponseHead) -> None:
         """See Reply."""
+        self.count()
+        self._exchange.respond(head)
+
+    def count(self) -> None:
+        """Tell the exchange how long the backend took."""
         self._exchange.backend_s = self.backend_s
         self._exchange.retries = self.retries
-        self._exchange.respond(head)
 
     def write(self, pieces: Sequence[Piece]) -> None:
         """See Reply."""

@@ -1,7 +1,6 @@
-"""Files beneath a directory, for GET and HEAD. Disks are read in threads, PIECE bytes at a time."""
+"""Files beneath a directory, for GET and HEAD."""
 
 import asyncio
-import mimetypes
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -9,41 +8,18 @@ from typing import Final
 from urllib.parse import quote_from_bytes
 
 from fastproxy.config.schema import StaticRoute
-from fastproxy.errors import MethodNotAllowed, OwnFault
+from fastproxy.errors import MethodNotAllowed
 from fastproxy.exchange import Exchange
 from fastproxy.handlers.beneath import Forbidden, IsDirectory, NotServed, RegularFile, open_beneath
-from fastproxy.handlers.conditions import (
-    Unsatisfiable,
-    Validators,
-    precondition_status,
-    requested_range,
-)
+from fastproxy.handlers.conditions import Validators
 from fastproxy.handlers.coroutine import Dialogue, OnLeave, Tasks
+from fastproxy.handlers.media_types import type_of
 from fastproxy.handlers.origin import TEXT, origin_head
+from fastproxy.handlers.selection import select
+from fastproxy.handlers.send_file import PIECE, send_file
 from fastproxy.message import Headers, RequestHead
 
-PIECE: Final = 256 * 1024
-
 _SAFE_TYPE: Final = (b"X-Content-Type-Options", b"nosniff")
-# What Python 3.11 does not know, or knows by an obsolete name.
-_NEWER_TYPES: Final = {
-    ".avif": "image/avif",
-    ".js": "text/javascript",
-    ".md": "text/markdown",
-    ".mjs": "text/javascript",
-    ".otf": "font/otf",
-    ".ttf": "font/ttf",
-    ".wasm": "application/wasm",
-    ".webmanifest": "application/manifest+json",
-    ".webp": "image/webp",
-    ".woff": "font/woff",
-    ".woff2": "font/woff2",
-}
-_ENCODED_TYPES: Final = {
-    "gzip": "application/gzip",
-    "bzip2": "application/x-bzip2",
-    "xz": "application/x-xz",
-}
 
 
 @dataclass(slots=True)
@@ -82,10 +58,7 @@ class StaticFiles:
         self._root = route.root
         self._index = route.index.encode()
         self._prefix = route.strip_prefix.rstrip("/")
-        self._types = mimetypes.MimeTypes()
-        for suffix, type_ in _NEWER_TYPES.items():
-            self._types.add_type(type_, suffix)
-        self._fixed_fields: Headers = [_SAFE_TYPE, (b"Accept-Ranges", b"bytes")]
+        self._fixed_fields: Headers = [_SAFE_TYPE]
         if route.cache_control:
             self._fixed_fields.append((b"Cache-Control", route.cache_control.encode("latin-1")))
         origin_head(200, self._fixed_fields)
@@ -105,7 +78,8 @@ class StaticFiles:
         with closing(answer.file):
             dialogue.respond(head)
             if exchange.head.method == b"GET":
-                await _send(dialogue, answer, answer.file)
+                first = answer.first
+                await send_file(dialogue, answer.file, answer.offset, answer.length, first)
             dialogue.end()
 
     # -- in a thread ---------------------------------------------------------------------------
@@ -154,37 +128,12 @@ class StaticFiles:
             raise
 
     def _answer_with(self, file: RegularFile, segments: list[bytes], head: RequestHead) -> Answer:
-        current = Validators.of(file.mtime_ns, file.size)
-        fields = [
-            *self._fixed_fields,
-            (b"ETag", current.tag),
-            (b"Last-Modified", current.last_modified),
-        ]
-        status = precondition_status(head, current)
-        if status != 200:
-            return Answer(status, fields)
-        try:
-            part = requested_range(head, current, file.size)
-        except Unsatisfiable:
-            return Answer(416, [*fields, (b"Content-Range", b"bytes */%d" % file.size)])
-        fields.append((b"Content-Type", self._type_of(segments[-1])))
-        if part is None:
-            return Answer(200, fields, file=file, length=file.size)
-        first, length = part
-        whole = b"bytes %d-%d/%d" % (first, first + length - 1, file.size)
-        fields.append((b"Content-Range", whole))
-        return Answer(206, fields, file=file, offset=first, length=length)
-
-    def _type_of(self, name: bytes) -> bytes:
-        # The "./" because guess_type takes what it is given for a URL.
-        type_, coding = self._types.guess_type(f"./{name.decode('utf-8', 'replace')}")
-        if coding is not None:
-            type_ = _ENCODED_TYPES.get(coding)
-        if type_ is None:
-            return b"application/octet-stream"
-        if type_.startswith("text/"):
-            return type_.encode() + b"; charset=utf-8"
-        return type_.encode()
+        chosen = select(head, Validators.of(file.mtime_ns, file.size), file.size)
+        fields = [*self._fixed_fields, *chosen.fields]
+        if not chosen.has_body:
+            return Answer(chosen.status, fields)
+        fields.append((b"Content-Type", type_of(segments[-1])))
+        return Answer(chosen.status, fields, file=file, offset=chosen.offset, length=chosen.length)
 
 
 def _refusal(status: int, text: bytes) -> Answer:
@@ -200,17 +149,3 @@ def _moved(path: str, head: RequestHead) -> Answer:
     query = head.target.partition(b"?")[1:]
     fields = [TEXT, _SAFE_TYPE, (b"Location", location.encode() + b"/" + b"".join(query))]
     return Answer(301, fields, b"301: a directory\n")
-
-
-async def _send(dialogue: Dialogue, answer: Answer, file: RegularFile) -> None:
-    """Raises OwnFault when the file became shorter: its length was promised."""
-    loop = asyncio.get_running_loop()
-    end = answer.offset + answer.length
-    offset, piece = answer.offset, answer.first
-    while offset < end:
-        if not piece:
-            raise OwnFault("a file became shorter while it was sent")
-        offset += len(piece)
-        await dialogue.write(piece)
-        if offset < end:
-            piece = await loop.run_in_executor(None, file.read_at, offset, min(PIECE, end - offset))

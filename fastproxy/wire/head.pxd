@@ -18,6 +18,7 @@ cdef enum Kind:
     CONTENT_TYPE
     DATE
     KEEP_ALIVE
+    CONTROL  # from a backend to us: what is to be sent in place of its answer
 
 cdef bint is_named_host(const unsigned char* text, Py_ssize_t size) noexcept
 

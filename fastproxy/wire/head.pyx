@@ -15,6 +15,10 @@ from fastproxy.errors import (
     TargetTooLong,
 )
 from fastproxy.wire.date import date_field
+from fastproxy.wire.fields import (
+    CLAIM_PREFIX, CLAIMS, CONTROL_PREFIXES, FILES_TO_NAME, FILES_TO_SEND, HOP_BY_HOP,
+    METHOD_OVERRIDES, PRIVATE_PREFIX, PRIVATE_TYPE,
+)
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
@@ -22,34 +26,18 @@ from fastproxy.message cimport RequestHead, ResponseHead
 
 END_OF_HEAD = b"\r\n\r\n"
 
-# RFC 9110 section 7.6.1, and Proxy-Connection, which browsers once sent.
-HOP_BY_HOP = frozenset(
-    {
-        b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization",
-        b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade",
-    }
-)
 # A Connection header may not take these away from the next hop (Traefik CVE-2024-45410).
 cdef object _NOT_NOMINABLE = frozenset(
     {b"host", b"content-length", b"authorization", b"cookie", b"content-type", b"range", b"date"}
 )
-PRIVATE_PREFIX = b"fastproxy-"
-PRIVATE_TYPE = b"application/vnd.fastproxy."
-# Who a proxy in front says the client is; backends believe them, so only a trusted peer may.
-CLAIM_PREFIX = b"x-forwarded-"
-_CLAIMS = (
-    b"forwarded", b"x-forwarded", b"x-real-ip", b"client-ip", b"x-client-ip", b"true-client-ip"
-)
-METHOD_OVERRIDES = (b"x-http-method-override", b"x-http-method", b"x-method-override")
-# From a backend to a proxy that would send the file: no client is to know where it lies.
-_FILES_TO_SEND = (b"x-sendfile", b"x-lighttpd-send-file", b"x-accel-redirect")
 cdef object _KEEP_ALIVE_TIMEOUT = re.compile(rb"(?i:timeout)=([0-9]{1,6})").search
 cdef object _LITERAL_HOST = re.compile(rb"\[[0-9A-Fa-f:.]+\](?::[0-9]{0,5})?\Z").match
 cdef object _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)(.*)\Z", re.DOTALL).match
 
 REQUEST_KINDS = {
     **dict.fromkeys(HOP_BY_HOP, DROPPED),
-    **dict.fromkeys(_CLAIMS, CLAIM),
+    **dict.fromkeys(FILES_TO_NAME, DROPPED),
+    **dict.fromkeys(CLAIMS, CLAIM),
     **dict.fromkeys(METHOD_OVERRIDES, OVERRIDE),
     b"host": HOST,
     b"content-length": LENGTH,
@@ -64,7 +52,7 @@ REQUEST_KINDS = {
 }
 RESPONSE_KINDS = {
     **dict.fromkeys(HOP_BY_HOP, DROPPED),
-    **dict.fromkeys(_FILES_TO_SEND, DROPPED),
+    **dict.fromkeys(FILES_TO_SEND, CONTROL),
     b"content-length": LENGTH,
     b"transfer-encoding": CODING,
     b"connection": CONNECTION,
@@ -353,6 +341,12 @@ cdef class ResponseHeadParser:
         return head
 
 
+cdef bint _is_control(bytes lower) except -1:
+    """`_` counts as `-`, as whoever reads the answer next may take it."""
+    cdef bytes dashed = lower.replace(b"_", b"-") if b"_" in lower else lower
+    return dashed.startswith(CONTROL_PREFIXES) or dashed in FILES_TO_SEND
+
+
 cdef _sort_response_fields(ResponseHead head, list headers):
     cdef list nominated = []
     cdef list plain = head.headers
@@ -362,9 +356,12 @@ cdef _sort_response_fields(ResponseHead head, list headers):
         name, value = field
         lower = name.lower()
         kind = RESPONSE_KINDS.get(lower, PLAIN)
+        if kind == PLAIN and _is_control(lower):
+            kind = CONTROL
         if kind == PLAIN:
-            if not lower.startswith(PRIVATE_PREFIX):
-                plain.append(field)
+            plain.append(field)
+        elif kind == CONTROL:
+            head.controls += ((lower.replace(b"_", b"-"), value),)
         elif kind == LENGTH:
             length = _length(value)
             if head.content_length is not None or length is None:

@@ -5,15 +5,17 @@ The tables are those of head.pyx, and what is said of other names is said there,
 
 from libc.string cimport memchr, memcpy
 
-from fastproxy.wire.head import (
-    CLAIM_PREFIX, PRIVATE_PREFIX, PRIVATE_TYPE, REQUEST_KINDS, RESPONSE_KINDS,
+from fastproxy.wire.fields import (
+    CLAIM_PREFIX, CONTROL_PREFIXES, FILES_TO_SEND, PRIVATE_PREFIX, PRIVATE_TYPE,
 )
+from fastproxy.wire.head import REQUEST_KINDS, RESPONSE_KINDS
 
-from fastproxy.wire.head cimport CLAIM, DROPPED, PLAIN
+from fastproxy.wire.head cimport CLAIM, CONTROL, DROPPED, PLAIN
 
 cdef enum:
     _NAME_BYTES = 24  # longer than every name that means something to us
     _NAMES = 8  # of one length
+    _CONTROLS = 8
 
 cdef struct Name:
     char lower[_NAME_BYTES]
@@ -30,6 +32,8 @@ cdef struct Prefix:
 cdef Names _REQUEST_NAMES, _RESPONSE_NAMES
 cdef unsigned char _LOWER[256]  # of a letter of a name (RFC 9110 section 5.6.2), else 0
 cdef Prefix _PRIVATE, _PRIVATE_TYPE, _CLAIM
+cdef Prefix _CONTROL[_CONTROLS]
+cdef int _controls = 0
 
 
 cdef _fill(Names* names, dict kinds):
@@ -55,6 +59,9 @@ cdef _set(Prefix* prefix, bytes lower):
 _set(&_PRIVATE, PRIVATE_PREFIX)
 _set(&_PRIVATE_TYPE, PRIVATE_TYPE)
 _set(&_CLAIM, CLAIM_PREFIX)
+for _name in (*CONTROL_PREFIXES, *FILES_TO_SEND):
+    _set(&_CONTROL[_controls], _name)
+    _controls += 1
 _fill(&_REQUEST_NAMES, REQUEST_KINDS)
 _fill(&_RESPONSE_NAMES, RESPONSE_KINDS)
 for _byte in range(256):
@@ -112,11 +119,32 @@ cdef int request_kind(const unsigned char* name, Py_ssize_t size) noexcept:
     return PLAIN
 
 
+cdef bint _is_control(const unsigned char* name, Py_ssize_t size) noexcept:
+    """As head.pyx has it; but a name that only begins like that of a file is not plain, too."""
+    cdef int i
+    for i in range(_controls):
+        if _LOWER[name[0]] == <unsigned char>_CONTROL[i].lower[0]:
+            if size >= _CONTROL[i].size and _is_dashed(name, _CONTROL[i].lower, _CONTROL[i].size):
+                return True
+    return False
+
+
+cdef bint _is_dashed(const unsigned char* name, const char* lower, Py_ssize_t size) noexcept:
+    """As is_lower, with `_` for `-`."""
+    cdef Py_ssize_t i
+    cdef unsigned char letter
+    for i in range(size):
+        letter = _LOWER[name[i]]
+        if letter == b"_":
+            letter = b"-"
+        if letter != <unsigned char>lower[i]:
+            return False
+    return True
+
+
 cdef int response_kind(const unsigned char* name, Py_ssize_t size) noexcept:
     cdef int kind = _known(&_RESPONSE_NAMES, name, size)
-    if kind == PLAIN and _begins(name, size, &_PRIVATE):
-        return DROPPED
-    return kind
+    return CONTROL if kind == PLAIN and _is_control(name, size) else kind
 
 
 cdef bint is_private_type(const unsigned char* text, Py_ssize_t size) noexcept:

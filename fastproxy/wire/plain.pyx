@@ -13,7 +13,7 @@ from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.string cimport memchr, memcmp, memcpy
 
 from fastproxy.wire.head cimport (
-    CLAIM, CODING, CONNECTION, CONTENT_TYPE, DATE, DROPPED, FORWARDED_FOR,
+    CLAIM, CODING, CONNECTION, CONTENT_TYPE, CONTROL, DATE, DROPPED, FORWARDED_FOR,
     FORWARDED_HOST, FORWARDED_PROTO, HOST, KEEP_ALIVE, LENGTH, PLAIN, REQUEST_ID, UPGRADE,
     is_named_host,
 )
@@ -149,7 +149,7 @@ cdef bint _take_response_field(PlainHead* head, const Line* line, int at) noexce
         return _is_keep_alive(line)
     if kind == KEEP_ALIVE:
         return _take_keep_alive(head, line)
-    if kind == CODING or kind == UPGRADE:
+    if kind == CODING or kind == UPGRADE or kind == CONTROL:
         return False
     if kind == DROPPED:
         return True

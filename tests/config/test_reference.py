@@ -29,6 +29,7 @@ SECTIONS = {
     "`[auth]`": schema.Auth,
     "`[redis]`": schema.Redis,
     "`[backend.NAME]`": schema.Backend,
+    "`[backend.NAME.send]`": schema.Send,
     '`[store.NAME]` with `type = "local"`': schema.LocalStore,
     '`[store.NAME]` with `type = "s3"`': schema.S3Store,
     "`[git]`": schema.Git,

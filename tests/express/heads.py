@@ -12,12 +12,14 @@ _REQUEST_NAMES = (
     *("Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authorization", "TE", "Trailer"),
     *("Upgrade", "Transfer-Encoding", "Content-Length", "Expect", "Host", "", "Bad Name", "X\xe9"),
     *("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"),
+    *("X-Sendfile-Type", "X-Accel-Mapping", "X-Sendfile"),
 )
 _RESPONSE_NAMES = (
     *("Server", "Set-Cookie", "Content-Type", "Location", "ETag", "Date", "Vary", "X_Under", "A"),
     *("Content-Length", "Transfer-Encoding", "Connection", "Keep-Alive", "Upgrade", "Trailer"),
     *("Proxy-Connection", "Proxy-Authenticate", "Fastproxy-Secret", "fastproxy", "TE"),
     *("X-Request-Id", "X-Forwarded-For", "", "Bad Name", "X\xe9", "X-Sendfile", "X-Accel-Redirect"),
+    *("x_sendfile", "X-Sendfile-Type", "Fastproxy_Send", "Gitlab-Workhorse", "gitlab_workhorse-X"),
 )
 _VALUES = (
     *(b"x", b"text/plain; charset=utf-8", b"a b", b"a\tb", b"caf\xc3\xa9", b"\xe9", b'"q\\"', b""),

@@ -16,7 +16,8 @@ from fastproxy.handlers.conditions import (
     precondition_status,
     requested_range,
 )
-from fastproxy.handlers.static_files import PIECE, make_static
+from fastproxy.handlers.send_file import PIECE
+from fastproxy.handlers.static_files import make_static
 from fastproxy.message import RequestHead
 from tests.handlers.served import DEADLINE_S, Client, ask, served
 

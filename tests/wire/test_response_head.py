@@ -46,6 +46,21 @@ def test_hop_by_hop_and_private_fields_are_taken_out() -> None:
     assert head.is_chunked
     assert not head.keep_alive
     assert head.keep_alive_timeout_s == 7
+    assert head.controls == (
+        (b"fastproxy-secret", b"x"),
+        (b"x-sendfile", b"/srv/a"),
+        (b"x-accel-redirect", b"/a"),
+        (b"x-lighttpd-send-file", b"/srv/a"),
+    )
+
+
+@pytest.mark.parametrize(
+    "name", [b"FASTPROXY_send", b"x_sendfile", b"X-accel_Redirect", b"Gitlab_Workhorse-Send-Data"]
+)
+def test_an_underscore_hides_no_control_field(name: bytes) -> None:
+    head = parse(b"HTTP/1.1 200 OK", name + b": v", b"Date: now")
+    assert head.headers == [(b"Date", b"now")]
+    assert head.controls == ((name.lower().replace(b"_", b"-"), b"v"),)
 
 
 def test_blanks_around_a_value_are_not_part_of_it() -> None:

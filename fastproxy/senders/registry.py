@@ -1,0 +1,15 @@
+"""Which senders a backend has: those that its configuration gives something to send."""
+
+from fastproxy.config.schema import Send
+from fastproxy.senders.contract import Sender
+from fastproxy.senders.files import make_file_sender, make_location_sender
+
+
+def make_senders(send: Send) -> dict[str, Sender]:
+    """By the kind of the orders."""
+    senders: dict[str, Sender] = {}
+    if send.files:
+        senders["file"] = make_file_sender(send.files)
+    if send.locations:
+        senders["location"] = make_location_sender(send.locations)
+    return senders

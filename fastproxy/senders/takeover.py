@@ -1,0 +1,40 @@
+"""The judge of one backend's answers: those that order something to be sent are taken over."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Final
+
+from fastproxy.errors import BadOrder
+from fastproxy.exchange import Exchange
+from fastproxy.handlers.coroutine import Dialogue, OnLeave, Tasks
+from fastproxy.message import ResponseHead
+from fastproxy.protocol import Dialect
+from fastproxy.senders.contract import Delivery, Sender
+from fastproxy.senders.order import has_order, read_order
+
+_OK: Final = 200
+
+
+class Takeover:
+    """See the module. A Judge."""
+
+    def __init__(self, senders: Mapping[str, Sender], dialect: Dialect, tasks: Tasks) -> None:
+        """`senders`: by the kind that stands in the dialect's send field."""
+        self._senders = senders
+        self._send_field = dialect.send_field.lower().encode("ascii")
+        self._tasks = tasks
+
+    def __call__(self, exchange: Exchange, head: ResponseHead) -> bool:
+        """See Judge. Of other answers than 200 the order is only taken off."""
+        if head.status != _OK or not has_order(head.controls, self._send_field):
+            return False
+        dialogue = Dialogue(exchange, OnLeave.CANCEL)
+        dialogue.start(self._tasks, partial(self._send, head))
+        return True
+
+    async def _send(self, head: ResponseHead, dialogue: Dialogue) -> None:
+        order = read_order(head.controls, self._send_field)
+        sender = self._senders.get(order.kind)
+        if sender is None:
+            raise BadOrder(f'"{order.kind}" is not sent for this backend')
+        await sender(Delivery(dialogue, head, order.text))

@@ -1,0 +1,269 @@
+"""A backend says what is to be sent, and a whole fastproxy sends it in its place."""
+
+import base64
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.harness import Proxy, proxy, to_backend
+from tests.support.origin import Origin, Peer, Script, origin, response
+from tests.support.waiting import eventually
+
+HELLO = b"hello, world"
+
+
+def order(kind: str, **what: object) -> bytes:
+    text = base64.urlsafe_b64encode(json.dumps(what).encode()).decode()
+    return f"Fastproxy-Send: {kind}:{text}\r\n".encode()
+
+
+def answering(fields: bytes, body: bytes = b"", status: bytes = b"200 OK") -> Script:
+    """A backend that always answers the same."""
+
+    def script(peer: Peer) -> None:
+        while (request := peer.request()) is not None:
+            is_head = request.method == b"HEAD"
+            peer.send(response(b"" if is_head else body, status=status, fields=fields))
+
+    return script
+
+
+@dataclass
+class Files:
+    root: Path
+    backend: Origin
+    proxy: Proxy
+    fields: bytes = b""
+    body: bytes = b""
+    status: bytes = b"200 OK"
+
+    def orders(self, fields: bytes, body: bytes = b"", status: bytes = b"200 OK") -> None:
+        self.fields, self.body, self.status = fields, body, status
+
+    def script(self, peer: Peer) -> None:
+        answering(self.fields, self.body, self.status)(peer)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Files]:
+    home = tmp_path_factory.mktemp("takeover")
+    root = home / "root"
+    (root / "deep").mkdir(parents=True)
+    (root / "hello.txt").write_bytes(HELLO)
+    (root / "deep" / "a b%.bin").write_bytes(bytes(range(256)) * 8192)  # 2 MiB
+    (root / "empty").write_bytes(b"")
+    (home / "secret").write_bytes(b"secret")
+    (root / "link").symlink_to(home / "secret")
+    (root / "up").symlink_to(home)
+    os.mkfifo(root / "fifo")
+    world = Files(root, None, None)  # type: ignore[arg-type] # both follow
+
+    def script(peer: Peer) -> None:
+        while (request := peer.request()) is not None:
+            is_head = request.method == b"HEAD"
+            body = b"" if is_head else world.body
+            peer.send(response(body, status=world.status, fields=world.fields))
+
+    send = f'send = {{ files = ["{root}"], locations = {{ "/protected/" = "{root}/deep" }} }}'
+    with origin(script) as backend, proxy(to_backend(backend.address, send)) as running:
+        world.backend, world.proxy = backend, running
+        yield world
+
+
+def sendfile(path: object) -> bytes:
+    return f"X-Sendfile: {path}\r\n".encode()
+
+
+def test_a_file_is_sent_in_place_of_the_answer(files: Files) -> None:
+    fields = b"Cache-Control: private\r\nSet-Cookie: a=b\r\nContent-Disposition: inline\r\n"
+    of_body = b'ETag: "of-nothing"\r\nContent-Encoding: gzip\r\nAccept-Ranges: none\r\n'
+    files.orders(sendfile(files.root / "hello.txt") + fields + of_body, b"dropped")
+    reply = files.proxy.get()
+    assert (reply.status, reply.body) == (200, HELLO)
+    assert reply.header(b"cache-control") == b"private"
+    assert reply.header(b"set-cookie") == b"a=b"
+    assert reply.header(b"content-disposition") == b"inline"
+    assert reply.header(b"content-type") == b"text/plain; charset=utf-8"
+    assert reply.header(b"x-accel-buffering") == b"no"
+    assert reply.all(b"etag") != [b'"of-nothing"']
+    assert reply.all(b"accept-ranges") == [b"bytes"]
+    assert not reply.all(b"content-encoding")
+    assert not reply.all(b"x-sendfile")
+
+
+def test_the_backends_content_type_is_kept(files: Files) -> None:
+    files.orders(sendfile(files.root / "hello.txt") + b"Content-Type: text/x-own\r\n")
+    assert files.proxy.get().all(b"content-type") == [b"text/x-own"]
+
+
+def test_the_native_field_orders_the_same(files: Files) -> None:
+    files.orders(order("file", path=f"{files.root}//deep/./../../root/hello.txt"))
+    assert files.proxy.get().status == 502
+    files.orders(order("file", path=f"{files.root}//./hello.txt"))
+    assert files.proxy.get().body == HELLO
+
+
+def test_a_location_stands_for_its_directory(files: Files) -> None:
+    files.orders(b"X-Accel-Redirect: /protected/a%20b%25.bin?x=y\r\n")
+    reply = files.proxy.get()
+    assert reply.status == 200
+    assert reply.body == bytes(range(256)) * 8192
+    assert reply.header(b"content-type") == b"application/octet-stream"
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "body", "content_range"),
+    [
+        ("Range: bytes=7-", 206, HELLO[7:], b"bytes 7-11/12"),
+        ("Range: bytes=-5", 206, HELLO[-5:], b"bytes 7-11/12"),
+        ("Range: bytes=0-0", 206, HELLO[:1], b"bytes 0-0/12"),
+        ("Range: bytes=0-1,4-5", 200, HELLO, None),
+        ("Range: bytes=12-", 416, b"", b"bytes */12"),
+        ('Range: bytes=7-\r\nIf-Range: "other"', 200, HELLO, None),
+        ('If-Match: "other"', 412, b"", None),
+        ("If-Modified-Since: Fri, 01 Jan 2038 00:00:00 GMT", 304, b"", None),
+    ],
+)
+def test_ranges_and_conditions(
+    files: Files, fields: str, status: int, body: bytes, content_range: bytes | None
+) -> None:
+    files.orders(sendfile(files.root / "hello.txt"))
+    reply = files.proxy.get(fields=fields + "\r\n")
+    assert (reply.status, reply.body) == (status, body)
+    assert reply.header(b"content-range") == content_range
+    tag = files.proxy.get().header(b"etag") or b""
+    assert files.proxy.get(fields=f"If-None-Match: {tag.decode()}\r\n").status == 304
+
+
+def test_head_gets_the_head_alone(files: Files) -> None:
+    files.orders(sendfile(files.root / "hello.txt"))
+    with files.proxy.client() as client:
+        for _ in range(2):
+            reply = client.get(method="HEAD")
+            assert (reply.status, reply.header(b"content-length")) == (200, b"12")
+        assert client.get().body == HELLO
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("{root}/none", 404),
+        ("{root}/deep", 404),
+        ("{root}", 502),
+        ("{root}/", 404),
+        ("{root}/link", 404),
+        ("{root}/up/secret", 404),
+        ("{root}/fifo", 404),
+        ("{root}/../secret", 502),
+        ("{root}/deep/../../secret", 502),
+        ("{root}-other/hello.txt", 502),
+        ("/etc/passwd", 502),
+        ("hello.txt", 502),
+    ],
+)
+def test_nothing_but_regular_files_beneath_the_directory_is_sent(
+    files: Files, path: str, status: int
+) -> None:
+    files.orders(sendfile(path.format(root=files.root)), b"the backend's own body")
+    reply = files.proxy.get()
+    assert reply.status == status
+    assert b"backend:" in reply.body
+    assert str(files.root).encode() not in reply.raw_head + reply.body
+
+
+def test_a_location_cannot_be_left_by_an_escape(files: Files) -> None:
+    for path in (b"/protected/%2e%2e/hello.txt", b"/protected/..%2fhello.txt", b"/other/x"):
+        files.orders(b"X-Accel-Redirect: " + path + b"\r\n")
+        assert files.proxy.get().status == 502
+
+
+def test_orders_of_other_answers_than_200_are_only_taken_off(files: Files) -> None:
+    files.orders(sendfile(files.root / "hello.txt"), b"no such thing", b"404 Not Found")
+    reply = files.proxy.get()
+    assert (reply.status, reply.body) == (404, b"no such thing")
+    assert not reply.all(b"x-sendfile")
+
+
+def test_an_order_nobody_can_follow_is_the_backends_fault(files: Files) -> None:
+    for fields in (
+        order("unknown"),
+        order("file"),
+        b"Fastproxy-Send: nonsense\r\n",
+        sendfile("/a") + sendfile("/b"),
+    ):
+        files.orders(fields, b"the backend's own body")
+        reply = files.proxy.get()
+        assert (reply.status, reply.body) == (502, b"502 backend: bad-order\n")
+
+
+def test_an_unwanted_body_keeps_the_backends_connection_unless_it_is_long(files: Files) -> None:
+    with files.proxy.client() as client:
+        files.orders(sendfile(files.root / "hello.txt"), b"x" * 60_000)
+        assert client.get().body == HELLO
+        before = files.backend.connections
+        for _ in range(3):
+            assert client.get().body == HELLO
+        assert files.backend.connections == before
+        files.orders(sendfile(files.root / "hello.txt"), b"x" * 600_000)
+        for _ in range(3):
+            assert client.get().body == HELLO
+        assert files.backend.connections > before
+
+
+@pytest.mark.parametrize("name", ["X-Sendfile", "x_sendfile", "X-SENDFILE"])
+def test_every_spelling_is_an_order(files: Files, name: str) -> None:
+    files.orders(f"{name}: {files.root}/hello.txt\r\n".encode())
+    assert files.proxy.get().body == HELLO
+
+
+def test_a_client_cannot_say_how_a_backend_names_files(files: Files) -> None:
+    files.orders(b"")
+    before = len(files.backend.requests)
+    files.proxy.get(fields="X-Sendfile-Type: X-Sendfile\r\nX-Accel-Mapping: /=/x\r\n")
+    head = files.backend.requests[before].raw_head.lower()
+    assert b"sendfile" not in head
+    assert b"accel" not in head
+
+
+CONTROLS = (
+    b"X-Sendfile: /etc/passwd\r\nX_Sendfile: /a\r\nx-accel_redirect: /a\r\n"
+    b"Fastproxy-Send: file:e30\r\nfastproxy_send: x\r\nX-LIGHTTPD-Send-File: /a\r\n"
+    b"Gitlab-Workhorse-Send-Data: a:e30\r\nGITLAB_WORKHORSE: 1\r\n"
+    b"Gitlab-Workhorse-Detect-Content-Type: true\r\n"
+)
+
+
+@pytest.mark.parametrize("host", ["Host: test", "Host:  test"], ids=["express", "general"])
+def test_a_backend_that_is_not_configured_for_it_sends_nothing(host: str) -> None:
+    with (
+        origin(answering(CONTROLS + b"X-Own: 1\r\n", b"body")) as backend,
+        proxy(to_backend(backend.address)) as running,
+        running.client() as client,
+    ):
+        for _ in range(3):
+            client.send(f"GET / HTTP/1.1\r\n{host}\r\n\r\n".encode())
+            reply = client.reply()
+            assert (reply.status, reply.body) == (200, b"body")
+            names = [line.split(b":")[0].lower() for line in reply.raw_head.split(b"\r\n")[1:]]
+            assert sorted(names) == [b"content-length", b"date", b"x-own"]
+
+
+def test_a_client_that_leaves_leaves_nothing_behind(files: Files, tmp_path: Path) -> None:
+    with (files.root / "large").open("wb") as large:
+        large.truncate(1 << 30)
+    files.orders(sendfile(files.root / "large"))
+    descriptors = files.proxy.descriptors()
+    for leave in ("reset", "close"):
+        with files.proxy.client(rcvbuf=65536) as client:
+            client.send(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+            assert client.take(100_000)
+            if leave == "reset":
+                client.reset()
+    eventually(lambda: files.proxy.descriptors() <= descriptors, "descriptors are closed")
+    eventually(
+        lambda: files.proxy.metric("fastproxy_requests_in_flight") == 0, "nothing is being sent"
+    )
