@@ -263,6 +263,7 @@ class Exchange:
         """So many bytes of the body left by the outlet."""
         self.sent_bytes += size
         self._remaining -= size
+        self._client.passed(size)
 
     def outlet_full(self) -> None:
         """See `outlet`."""

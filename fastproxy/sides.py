@@ -97,6 +97,10 @@ class ClientSide(Protocol):
         """
         ...
 
+    def passed(self, size: int) -> None:
+        """So many bytes left by the outlet."""
+        ...
+
     def pause_writing(self) -> None:
         """What the transport says when it is full, so says who uses the outlet."""
         ...

@@ -112,6 +112,10 @@ class ConnectionLife(Timed):
         """See ClientSide."""
         return self._link.outlet()
 
+    def passed(self, size: int) -> None:
+        """See ClientSide."""
+        self._link.passed(size)
+
     # -- ending --------------------------------------------------------------------------------
 
     def drain(self) -> None:

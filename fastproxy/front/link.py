@@ -112,6 +112,10 @@ class Link:
         except OSError:  # no descriptors are left: it goes without
             return -1
 
+    def passed(self, size: int) -> None:
+        """So many bytes left by the outlet."""
+        self._written += size
+
     def send_eof(self) -> None:
         """Close our sending side once everything written has left."""
         if not self.has_sent_eof and not self._is_ending and self._transport is not None:

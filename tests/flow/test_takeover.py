@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -267,3 +268,21 @@ def test_a_client_that_leaves_leaves_nothing_behind(files: Files, tmp_path: Path
     eventually(
         lambda: files.proxy.metric("fastproxy_requests_in_flight") == 0, "nothing is being sent"
     )
+
+
+def test_what_leaves_by_sendfile_counts_as_taken_by_the_reader(tmp_path: Path) -> None:
+    with (tmp_path / "large").open("wb") as large:
+        large.truncate(12 << 20)
+    rate = 'min_send_rate = "50KiB"\nrate_grace = "1s"'
+    with (
+        origin(answering(sendfile(tmp_path / "large"))) as backend,
+        proxy(to_backend(backend.address, f'send = {{ files = ["{tmp_path}"] }}', rate)) as running,
+        running.client(rcvbuf=65536) as client,
+    ):
+        client.send(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+        pause, size = threading.Event(), 0
+        while size < 12 << 20:  # some 3 MB a second, for several windows of the rate
+            piece = client.sock.recv(64 << 10)
+            assert piece
+            size += len(piece)
+            pause.wait(0.02)
