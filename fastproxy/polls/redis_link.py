@@ -78,7 +78,8 @@ class RedisLink:
 
     async def _session(self) -> None:
         """From a connection to its loss, which it raises."""
-        news, asked = self._pool.make_connection(), self._pool.make_connection()
+        make = self._pool.make_connection
+        news, asked = make(), make()  # type: ignore[no-untyped-call]
         try:
             await asked.connect()
             await news.connect()
@@ -168,7 +169,7 @@ def _portions(keys: list[bytes]) -> Iterator[list[bytes]]:
         yield keys[start : start + _AT_ONCE]
 
 
-def _pool(settings: Redis) -> "ConnectionPool[Any]":
+def _pool(settings: Redis) -> "ConnectionPool":
     options: dict[str, Any] = {
         "protocol": 2,
         "socket_timeout": settings.timeout,
