@@ -68,7 +68,10 @@ def running_world(tmp_path_factory: pytest.TempPathFactory, seaweed: Seaweed) ->
             route=[
                 {"action": "upload", "path": "/s3/**", "store": "objects"},
                 {"action": "upload", "path": "/live/**", "store": "objects", "retain": False},
-                {"action": "upload", "path": "/files/**", "store": "files"},
+                {
+                    "action": "upload", "path": "/files/**", "store": "files",
+                    "stores": ["objects"],
+                },
                 {
                     "action": "upload", "path": "/signed/**", "store": "files",
                     "allowed_hosts": [host],
@@ -355,6 +358,34 @@ def test_delete_after_removes_what_was_accepted(world: World) -> None:
     before = world.objects()
     assert world.site.put("/gone/soon", b"short-lived").body == b"done"
     assert there == [True]
+    world.nothing_new(before)
+
+
+def test_a_permission_decides_whether_its_object_goes(world: World) -> None:
+    world.backend.authorize = lambda asked: permit(key="kept", delete_after=False)
+    assert world.site.put("/gone/kept", b"abc").upload["key"] == "kept"
+    world.site.at_rest()
+    assert "kept" in world.site.objects()
+    world.backend.authorize = lambda asked: permit(key="kept", delete_after=True)
+    assert world.site.put("/files/kept", b"abc").status == 201
+    world.site.at_rest()
+    assert "kept" not in world.site.objects()
+
+
+def test_a_permission_may_name_another_store_of_its_route(world: World) -> None:
+    world.backend.authorize = lambda asked: permit(key="named/1", store="objects")
+    told = world.site.put("/files/named", b"abc").upload
+    assert (told["store"], told["path"]) == ("objects", "")
+    assert world.bucket.read("named/1") == b"abc"
+
+
+def test_a_permission_may_not_name_a_store_of_other_routes(world: World) -> None:
+    before = world.objects()
+    for store in ("objects", "nowhere"):
+        world.backend.authorize = lambda asked, store=store: permit(store=store)
+        path = f"/gone/{store}"
+        assert world.site.put(path, b"abc").status == 502
+        assert world.site.line(path)["error_kind"] == "bad-authorize-answer"
     world.nothing_new(before)
 
 
