@@ -88,6 +88,7 @@ class App:
     async def start(self) -> None:
         """Begin accepting on the context's listeners."""
         self._reactor.deadlines.start()
+        self._reactor.readiness.start(self._reactor.loop)
         for application in self._handlers.applications:
             await application.start()
         self._handlers.polling.start()
@@ -163,6 +164,7 @@ class App:
             await self._arena.close()
         for target in self._targets.values():
             target.pool.close()
+        self._reactor.readiness.stop()
         self._reactor.deadlines.stop()
 
 

@@ -1,9 +1,10 @@
-"""What all connections of a process share: the loop, one read buffer, one timer."""
+"""What all connections of a process share: loop, read buffer, timer, and a set of sockets."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fastproxy.deadlines import Deadlines
+from fastproxy.readiness import Readiness
 from fastproxy.wire.scratch import Scratch
 
 
@@ -14,3 +15,4 @@ class Reactor:
     loop: asyncio.AbstractEventLoop
     scratch: Scratch
     deadlines: Deadlines
+    readiness: Readiness = field(default_factory=Readiness)

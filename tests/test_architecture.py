@@ -25,6 +25,7 @@ ALLOWED = {
     "message": set(),
     "sides": {"errors", "wire"},
     "deadlines": set(),
+    "readiness": {"deadlines"},
     "keepalive": set(),
     "crowd": set(),
     "shortcut": set(),
@@ -36,11 +37,14 @@ ALLOWED = {
     # Bytes and numbers.
     "wire": {"errors", "message"},
     "observe": {"config", "errors"},
-    "reactor": {"deadlines", "wire"},
+    "reactor": {"deadlines", "readiness", "wire"},
     "context": {"config", "crowd", "observe"},
     # What a request needs. Storage, upstream and memory do not know each other.
     "exchange": {"errors", "message", "sides", "wire"},
-    "upstream": {"deadlines", "errors", "keepalive", "message", "reactor", "shortcut", "wire"},
+    "upstream": {
+        *("deadlines", "errors", "keepalive", "message", "reactor", "readiness", "shortcut"),
+        "wire",
+    },
     "storage": {"config", "errors", "message"},
     "memory": {"_chunker", "config", "errors"},
     "zips": set(),
@@ -63,12 +67,12 @@ ALLOWED = {
     # The near side.
     "front": {
         *("config", "crowd", "deadlines", "errors", "exchange", "message", "observe", "reactor"),
-        *("shortcut", "sides", "tls", "wire"),
+        *("readiness", "shortcut", "sides", "tls", "wire"),
     },
     # Past all of it, for plain requests.
     "express": {
-        *("deadlines", "errors", "exchange", "front", "handlers", "observe", "shortcut"),
-        *("upstream", "wire"),
+        *("deadlines", "errors", "exchange", "front", "handlers", "observe", "readiness"),
+        *("shortcut", "upstream", "wire"),
     },
     # Wiring.
     "reporting": {"context", "errors", "exchange", "observe"},

@@ -5,6 +5,7 @@ from fastproxy.express.ways cimport Way, Ways
 from fastproxy.front.clients cimport Client, Clients
 from fastproxy.front.connection cimport ClientConnection
 from fastproxy.front.context cimport FrontContext
+from fastproxy.readiness cimport Readiness
 from fastproxy.shortcut cimport Shortcut, Trip
 from fastproxy.upstream.connection cimport UpstreamConnection
 from fastproxy.wire.plain cimport PlainHead, Run
@@ -22,6 +23,7 @@ cdef class Lane(Shortcut):
     cdef bytes _date_line  # of that second
     cdef PlainHead _head  # scanned last
     cdef Output _out
+    cdef Readiness _readiness
 
     cdef bint _may_take(self, Py_ssize_t nbytes) noexcept
     cdef bint _is_welcome(self, LaneTrip trip) except -1

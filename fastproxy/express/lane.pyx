@@ -49,6 +49,7 @@ cdef class Lane(Shortcut):
         self._lines = LogLines(access_log)
         self._out = Output(context.scratch)
         self._clients = context.clients
+        self._readiness = context.reactor.readiness
         self._max_count = context.limits.header_count
         self._max_target = context.limits.target_bytes
         self._max_head = context.limits.header_bytes
@@ -194,6 +195,8 @@ cdef class Lane(Shortcut):
             client.deadline = _NEVER
         upstream.begin(None, trip.way.method, trip.way.target.body_timeout_s)
         upstream._trip = trip
+        self._readiness.take(client._link._descriptor, client)
+        self._readiness.take(upstream._descriptor, upstream)
         trip._to_backend(nbytes)
 
     cdef _await_body(self, LaneTrip trip):
@@ -274,7 +277,7 @@ cdef class LaneTrip(Trip):
     cdef _to_backend(self, Py_ssize_t nbytes):
         """Send what is written, and what is read of the body."""
         cdef UpstreamConnection upstream = self.upstream
-        rest = self.lane._out.send(upstream._fd, upstream._transport, nbytes)
+        rest = self.lane._out.send(upstream._descriptor, nbytes)
         if rest is not None:
             upstream.send(rest)
         if not self.unread:
@@ -317,7 +320,7 @@ cdef class LaneTrip(Trip):
         if self.asker is not None:
             self.asker.open -= 1
         upstream.has_answered = True
-        rest = lane._out.send(client._link._fd, client._link._transport, nbytes)
+        rest = lane._out.send(client._link._descriptor, nbytes)
         if rest is not None:
             client._link.write(rest)
         # Only now: who waits for it may take another scratch.

@@ -1,3 +1,5 @@
+from fastproxy.readiness cimport Descriptor
+
 cdef enum:
     OUT_BYTES = 96 * 1024
 
@@ -9,5 +11,6 @@ cdef class Output:
 
     cdef void join(self, const unsigned char* data, Py_ssize_t at, Py_ssize_t nbytes) noexcept
     cdef void clear(self) noexcept
-    cdef list send(self, int fd, object transport, Py_ssize_t nbytes)
+    cdef list send(self, Descriptor descriptor, Py_ssize_t nbytes)
+    cdef Py_ssize_t _send(self, int fd, Py_ssize_t nbytes)
     cdef list _rest(self, Py_ssize_t sent, Py_ssize_t nbytes)

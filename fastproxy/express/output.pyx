@@ -14,6 +14,7 @@ cdef extern from "<sys/socket.h>" nogil:
     cdef struct msghdr:
         iovec* msg_iov
         size_t msg_iovlen
+    ssize_t send(int fd, const void* memory, size_t size, int flags)
     ssize_t sendmsg(int fd, const msghdr* message, int flags)
     int MSG_DONTWAIT, MSG_NOSIGNAL
 
@@ -40,29 +41,36 @@ cdef class Output:
         """Nothing is written: only what is read will be sent."""
         self.size = self.read_at = 0
 
-    cdef list send(self, int fd, object transport, Py_ssize_t nbytes):
+    cdef list send(self, Descriptor descriptor, Py_ssize_t nbytes):
         """Write without the transport, of which nothing waits; what is left, for the transport.
 
-        Half of what a write by the transport costs. A transport that is closing may have closed its
-        descriptor, which may be somebody else's by now: so it is asked first.
+        Half of what a write by the transport costs.
         """
+        cdef Py_ssize_t sent = 0
+        if descriptor.is_open():
+            sent = self._send(descriptor.fd, nbytes)
+        if sent == self.size + nbytes - self.read_at:
+            return None
+        return self._rest(max(sent, 0), nbytes)  # an error meets the transport, too, which tells
+
+    cdef Py_ssize_t _send(self, int fd, Py_ssize_t nbytes):
         cdef iovec pieces[2]
         cdef msghdr message
-        cdef Py_ssize_t sent = 0
         cdef Py_ssize_t body = nbytes - self.read_at
-        view = self._scratch.view
+        cdef char* read
+        if not body:
+            return send(fd, self.memory, self.size, MSG_DONTWAIT | MSG_NOSIGNAL)
+        read = <char*>PyMemoryView_GET_BUFFER(self._scratch.view).buf + self.read_at
+        if not self.size:
+            return send(fd, read, body, MSG_DONTWAIT | MSG_NOSIGNAL)
         pieces[0].iov_base = self.memory
         pieces[0].iov_len = self.size
-        pieces[1].iov_base = <char*>PyMemoryView_GET_BUFFER(view).buf + self.read_at
+        pieces[1].iov_base = read
         pieces[1].iov_len = body
         memset(&message, 0, sizeof(message))
         message.msg_iov = pieces
-        message.msg_iovlen = 2 if body else 1
-        if fd >= 0 and not transport.is_closing():
-            sent = sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL)
-        if sent == self.size + body:
-            return None
-        return self._rest(max(sent, 0), nbytes)  # an error meets the transport, too, which tells
+        message.msg_iovlen = 2
+        return sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL)
 
     cdef list _rest(self, Py_ssize_t sent, Py_ssize_t nbytes):
         view = self._scratch.view

@@ -7,6 +7,8 @@ cdef class ClientConnection(ConnectionLife):
     cdef str _remote_ip
     cdef bint _is_stepping, _is_trusted
 
+    cpdef get_buffer(self, Py_ssize_t sizehint)
+    cpdef buffer_updated(self, Py_ssize_t nbytes)
     cdef _choose_memory(self, direct, decoder)
     cdef _on_bytes(self, data)
     cdef _step(self)

@@ -1,12 +1,12 @@
-from fastproxy.deadlines cimport Timed
 from fastproxy.exchange cimport Exchange
 from fastproxy.front.clients cimport Client
 from fastproxy.front.context cimport FrontContext
 from fastproxy.front.link cimport Link
 from fastproxy.front.pace cimport Pace
+from fastproxy.readiness cimport Reader
 from fastproxy.shortcut cimport Trip
 
-cdef class ConnectionLife(Timed):
+cdef class ConnectionLife(Reader):
     cdef readonly FrontContext _context
     cdef Client _client
     cdef Exchange _exchange

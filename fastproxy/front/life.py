@@ -3,7 +3,7 @@
 from enum import Enum
 from typing import Final
 
-from fastproxy.deadlines import NEVER, Timed
+from fastproxy.deadlines import NEVER
 from fastproxy.errors import ClientGone, FastproxyError, ShuttingDown, TooManyOfClient, TooSlow
 from fastproxy.exchange import Exchange
 from fastproxy.front.clients import Client
@@ -13,6 +13,7 @@ from fastproxy.front.link import Link
 from fastproxy.front.pace import Pace
 from fastproxy.front.probe import PeerState
 from fastproxy.front.uptake import Uptake
+from fastproxy.readiness import Reader
 from fastproxy.shortcut import Trip
 
 _PROBE_S: Final = 10.0
@@ -33,7 +34,7 @@ class Phase(Enum):
 HEAD, BODY, WAIT, LINGER, TUNNEL, CLOSING, CLOSED = Phase
 
 
-class ConnectionLife(Timed):
+class ConnectionLife(Reader):
     """See the module. Who inherits reads and writes; `_refuse` answers a head that never was."""
 
     __slots__ = (

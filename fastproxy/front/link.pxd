@@ -1,3 +1,4 @@
+from fastproxy.readiness cimport Descriptor
 from fastproxy.wire.scratch cimport Scratch
 
 cdef class Link:
@@ -5,8 +6,8 @@ cdef class Link:
     cdef Scratch _scratch
     cdef public bint is_reading, is_blocked, has_eof, has_sent_eof
     cdef bint _is_ending
-    cdef int _fd
     cdef long long _written
+    cdef Descriptor _descriptor
     cpdef stop_reading(self)
     cpdef start_reading(self)
     cpdef write(self, pieces)

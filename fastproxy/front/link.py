@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from fastproxy.front.probe import PeerState, peer_state
+from fastproxy.readiness import Descriptor
 from fastproxy.wire.framing import Piece
 from fastproxy.wire.scratch import Scratch
 
@@ -26,7 +27,7 @@ class Link:
     """See the module. Once the transport is gone or closing, nothing here has an effect."""
 
     __slots__ = (
-        "_fd",
+        "_descriptor",
         "_is_ending",
         "_scratch",
         "_transport",
@@ -44,7 +45,8 @@ class Link:
         self._written = 0
         is_plain = transport.get_extra_info("sslcontext") is None
         # For the express lane, whose bytes must never pass by TLS.
-        self._fd = transport.get_extra_info("socket").fileno() if is_plain else -1
+        fd = transport.get_extra_info("socket").fileno() if is_plain else -1
+        self._descriptor = Descriptor(transport, fd)
         self.is_reading = True
         self.is_blocked = False
         self.has_eof = False
@@ -80,13 +82,13 @@ class Link:
         """Leave what comes to the kernel."""
         if self.is_reading and self._transport is not None:
             self.is_reading = False
-            self._transport.pause_reading()
+            self._descriptor.pause()
 
     def start_reading(self) -> None:
         """Read on; after EOF there is nothing to read, and libuv would tell of it again."""
         if not self.is_reading and not self.has_eof and self._transport is not None:
             self.is_reading = True
-            self._transport.resume_reading()
+            self._descriptor.resume()
 
     def write(self, pieces: Sequence[Piece]) -> None:
         """Write in one call to the kernel, as far as it takes it."""
@@ -99,6 +101,12 @@ class Link:
                 self._transport.writelines(pieces)
             if self.is_blocked:
                 self._scratch.renew()
+            self._leave_if_closing()
+
+    def _leave_if_closing(self) -> None:
+        """A write that failed has closed the transport, and with it the descriptor."""
+        if self._transport is not None and self._transport.is_closing():
+            self._descriptor.leave()
 
     def outlet(self) -> int:
         """See ClientSide. It is a duplicate: the transport may close its own while it is in use."""
@@ -124,19 +132,19 @@ class Link:
 
     def close(self) -> None:
         """Close once everything written has left."""
-        self._is_ending = True
+        self._end()
         if self._transport is not None:
             self._transport.close()
 
     def abort(self) -> None:
         """Close now; what was not sent is dropped."""
-        self._is_ending = True
+        self._end()
         if self._transport is not None:
             self._transport.abort()
 
     def reset(self) -> None:
         """Close with a reset: a response that ends with its connection must not look complete."""
-        self._is_ending = True
+        self._end()
         transport = self._transport
         if transport is not None and not transport.is_closing():
             with contextlib.suppress(OSError):
@@ -144,9 +152,14 @@ class Link:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             transport.abort()
 
+    def _end(self) -> None:
+        self._is_ending = True
+        self._descriptor.leave()
+
     def lost(self) -> None:
         """The transport is gone."""
         self._transport = None
+        self._descriptor.forget()
 
 
 def _queued(transport: asyncio.Transport | None) -> int:

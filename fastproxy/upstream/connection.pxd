@@ -1,9 +1,10 @@
-from fastproxy.deadlines cimport Deadlines, Timed
+from fastproxy.deadlines cimport Deadlines
 from fastproxy.message cimport ResponseHead
+from fastproxy.readiness cimport Descriptor, Reader
 from fastproxy.shortcut cimport Trip
 from fastproxy.wire.scratch cimport Scratch
 
-cdef class UpstreamConnection(Timed):
+cdef class UpstreamConnection(Reader):
     cdef object _home, _transport, _receiver, _decoder
     cdef Scratch _scratch
     cdef Deadlines _deadlines
@@ -11,13 +12,15 @@ cdef class UpstreamConnection(Timed):
     cdef bytes _partial_head
     cdef Trip _trip
     cdef double _body_timeout_s
-    cdef int _fd
+    cdef Descriptor _descriptor
     cdef public double idle_timeout_s
     cdef public object phase
     cdef public long long uses
     cdef public bint is_request_sent, is_blocked, has_answered
     cdef object __weakref__
 
+    cpdef get_buffer(self, Py_ssize_t sizehint)
+    cpdef buffer_updated(self, Py_ssize_t nbytes)
     cpdef begin(self, receiver, bytes method, double body_timeout_s)
     cdef _leave_trip(self)
     cpdef send(self, pieces)

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Final, Protocol, cast
 
-from fastproxy.deadlines import NEVER, Deadlines, Timed
+from fastproxy.deadlines import NEVER, Deadlines
 from fastproxy.errors import BackendClosed, BackendFault, BackendTimeout, BadBody, BadResponse
 from fastproxy.keepalive import watch_peer
 from fastproxy.message import ResponseHead
+from fastproxy.readiness import Descriptor, Reader
 from fastproxy.shortcut import Trip
 from fastproxy.upstream.receiver import Receiver
 from fastproxy.wire.framing import (
@@ -59,8 +60,10 @@ class Phase(Enum):
 _IDLE, _HEAD, _BODY, _TUNNEL, _CLOSED = Phase
 
 
-class UpstreamConnection(Timed):
+class UpstreamConnection(Reader):
     """See the module. `uses` counts exchanges begun: above 1 the connection was a pooled one."""
+
+    _descriptor: Descriptor  # from connection_made on, as is the transport
 
     def __init__(self, home: Home, scratch: Scratch, deadlines: Deadlines, *, copies: bool) -> None:
         self._home = home
@@ -72,7 +75,6 @@ class UpstreamConnection(Timed):
         self._trip: Trip | None = None  # instead of a receiver
         self._decoder: BodyDecoder | None = None
         self._partial_head = b""
-        self._fd = -1  # for the express lane; TLS has none
         self._is_head_request = False
         self._may_reuse = False
         self._has_eof = False
@@ -128,6 +130,8 @@ class UpstreamConnection(Timed):
             self._transport.writelines(pieces)
         if self.is_blocked:
             self._scratch.renew()
+        if self._transport.is_closing():  # the write failed, and closed it
+            self._descriptor.leave()
 
     def expect_answer_within(self, timeout_s: float) -> None:
         """The response head is due `timeout_s` seconds from now."""
@@ -150,7 +154,7 @@ class UpstreamConnection(Timed):
         if self._transport is not None and not self._transport.is_closing():
             if self.phase is _BODY:
                 self.deadline = NEVER
-            self._transport.pause_reading()
+            self._descriptor.pause()
 
     def resume_reading(self) -> None:
         """Read on."""
@@ -159,7 +163,7 @@ class UpstreamConnection(Timed):
         if self.phase is _BODY:
             self._touch()
             self._deadlines.watch(self)
-        self._transport.resume_reading()
+        self._descriptor.resume()
 
     def send_eof(self) -> None:
         """Close our sending side: a tunnel's client is done."""
@@ -178,13 +182,11 @@ class UpstreamConnection(Timed):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
-        # uvloop's transports are registered with no abstract class
-        self._transport = cast("asyncio.Transport", transport)
-        # Zero: be told as soon as one byte had to wait, for then the scratch must be left to it.
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's have no abstract class
         sock = transport.get_extra_info("socket")
         watch_peer(sock)
-        if not self._copies:
-            self._fd = sock.fileno()
+        self._descriptor = Descriptor(transport, -1 if self._copies else sock.fileno())
+        # Zero: be told as soon as one byte had to wait, for then the scratch must be left to it.
         # uvloop's TLS takes "from 0 bytes on" literally, and would pause a connection for ever.
         self._transport.set_write_buffer_limits(high=1 if self._copies else 0, low=0)
 
@@ -233,6 +235,7 @@ class UpstreamConnection(Timed):
         if exc is not None and self._receiver is not None and not self._copies:
             self._read_what_is_left()
         self._fail(BackendClosed(str(exc) if exc else "connection lost"))
+        self._descriptor.forget()
         self._transport = None
 
     def _read_what_is_left(self) -> None:
@@ -368,7 +371,7 @@ class UpstreamConnection(Timed):
         reusable = self._may_reuse and self.is_request_sent and not self.is_blocked
         self._decoder = None
         if reusable and self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
+            self._descriptor.resume()
             self.rest()
             self._home.give_back(self)
         else:
@@ -390,6 +393,7 @@ class UpstreamConnection(Timed):
         self._deadlines.forget(self)
         self._home.lost(self)
         if self._transport is not None:
+            self._descriptor.leave()
             self._transport.abort()
 
 

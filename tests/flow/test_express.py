@@ -59,6 +59,16 @@ def answers(peer: Peer) -> None:
         peer.send(ANSWERS.get(request.target, response(request.body)))
 
 
+def watched(pid: int) -> list[int]:
+    """How many descriptors each of its epoll sets has."""
+    sets = []
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        if os.readlink(f"/proc/{pid}/fd/{fd}") == "anon_inode:[eventpoll]":
+            with open(f"/proc/{pid}/fdinfo/{fd}") as info:
+                sets.append(sum(line.startswith("tfd:") for line in info))
+    return sorted(sets)
+
+
 def same(raw: bytes) -> bytes:
     """Without what differs from run to run."""
     return _VARIES.sub(rb"\1\2...", raw)
@@ -158,3 +168,14 @@ def test_many_plain_requests_leave_nothing_in_a_worker() -> None:
         cycles(1000)
         eventually(is_at_rest, "at rest")
         eventually(lambda: running.descriptors() <= descriptors + 2, "descriptors closed")
+
+
+def test_both_connections_of_plain_requests_are_read_past_the_loop_until_they_end() -> None:
+    with origin(answers) as backend, proxy(to_backend(backend.address)) as running:
+        with running.client() as client:
+            for _ in range(3):
+                assert client.get("/a").status == 200
+            assert watched(running.worker)[0] == 2
+        eventually(lambda: watched(running.worker)[0] == 1, "the client is no longer read")
+        assert running.get("/close").body == b"last"
+        eventually(lambda: watched(running.worker)[0] == 0, "nobody is left")
