@@ -11,6 +11,10 @@ class Reader(Timed):
 class Descriptor:
     """The socket of a connection, beneath its transport: reading on and off, by either way."""
 
+    @property
+    def fd(self) -> int:
+        """The socket's; -1 when only the transport may use it."""
+
     def __init__(self, transport: asyncio.BaseTransport, fd: int) -> None:
         """`fd` -1: only the transport may use it, for it is TLS."""
 
