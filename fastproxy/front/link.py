@@ -111,7 +111,12 @@ class Link:
     def outlet(self) -> int:
         """See ClientSide. It is a duplicate: the transport may close its own while it is in use."""
         transport = self._transport
-        if self._descriptor.fd < 0 or self._is_ending or transport is None or transport.is_closing():
+        if (
+            self._descriptor.fd < 0
+            or self._is_ending
+            or transport is None
+            or transport.is_closing()
+        ):
             return -1
         if self.is_blocked or transport.get_write_buffer_size():
             return -1

@@ -10,7 +10,7 @@ from fastproxy.errors import StoreMismatch, StoreRefused
 from fastproxy.message import Headers, find_header
 from fastproxy.storage.backoff import RetryPolicy, persist
 from fastproxy.storage.checksum import checksum_of
-from fastproxy.storage.contract import PartBody, Stored
+from fastproxy.storage.contract import Excerpt, PartBody, Stored
 from fastproxy.storage.s3control import S3Control
 from fastproxy.storage.sender import (
     FIRST_BYTE,
@@ -20,6 +20,9 @@ from fastproxy.storage.sender import (
     Replaced,
     UnsatisfiableRange,
     etag_of,
+    excerpt_of,
+    nothing_from,
+    range_of,
     send,
     size_of,
 )
@@ -88,6 +91,18 @@ class Bucket:
             answer, size = await self._send("HEAD", key, {}, []), 0
         write_id = find_header(answer.headers, b"x-amz-meta-" + WRITE_ID.encode()) or b""
         return Found(size, etag_of(answer.headers), write_id.decode("latin-1"))
+
+    async def read(self, key: str, start: int, length: int) -> Excerpt:
+        """See Store."""
+        asked = range_of(start, length)
+
+        async def attempt() -> Excerpt:
+            return excerpt_of(await self._send("GET", key, {}, asked), start, length)
+
+        try:
+            return await persist(attempt, self.policy)
+        except UnsatisfiableRange as fault:
+            return nothing_from(start, fault)
 
     async def verified(self, stored: Stored) -> Stored:
         """Raises StoreMismatch when the store has another size."""

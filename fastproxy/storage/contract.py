@@ -65,6 +65,22 @@ class Stored:
     checksums: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """Some bytes of an object, and what tells this version of it from others.
+
+    `size`: of the whole object; `modified`: Unix seconds, 0 when the store does not say.
+    """
+
+    data: bytes
+    size: int
+    etag: str = ""
+    modified: int = 0
+
+
+MAX_EXCERPT = 1 << 20  # bytes of one answer; see upstream.client
+
+
 class Stage(Enum):
     """How far a write has come."""
 
@@ -144,6 +160,13 @@ class Store(Protocol):
         self, key: str, *, content_type: str = "", size: int | None = None, write_id: str = ""
     ) -> PartUpload:
         """Start a multipart upload; `size` in bytes when it is known."""
+        ...
+
+    async def read(self, key: str, start: int, length: int) -> Excerpt:
+        """`length` bytes from `start` on, or as many as there are; at most MAX_EXCERPT.
+
+        Raises NotThere for no object of that key, or none that reaches `start`.
+        """
         ...
 
     async def undo(self, left: Leftover) -> None:

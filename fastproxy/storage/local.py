@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from typing import ParamSpec, TypeVar
 
 from fastproxy.errors import StorageFault, StoreMismatch, StoreRefused, StoreUnavailable
-from fastproxy.storage.contract import REMOVABLE, Leftover, PartBody, Stored, StoreNeeds
-from fastproxy.storage.folder import Folder, segments
+from fastproxy.storage.contract import REMOVABLE, Excerpt, Leftover, PartBody, Stored, StoreNeeds
+from fastproxy.storage.folder import Folder, etag_of, segments
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -73,6 +73,10 @@ class LocalStore:
             raise
         return upload
 
+    async def read(self, key: str, start: int, length: int) -> Excerpt:
+        """Some of a file."""
+        return await self.run(self._folder.read, key, start, length)
+
     async def undo(self, left: Leftover) -> None:
         """Remove the object if the write made it; unfinished files are swept at the start."""
         if left.stage in REMOVABLE:
@@ -86,7 +90,7 @@ class LocalStore:
     def _remove_own(self, left: Leftover) -> None:
         def is_own(stat: os.stat_result) -> bool:
             # not every file system has attributes; without one only a noted inode tells
-            return _etag(stat) == left.etag or self._folder.mark(left.key) == left.write_id
+            return etag_of(stat) == left.etag or self._folder.mark(left.key) == left.write_id
 
         with suppress(StoreRefused):  # a key that was refused: nothing was ever written there
             self._folder.remove_if(left.key, is_own)
@@ -154,7 +158,7 @@ class LocalUpload:
             await self._store.run(self._folder.commit, self._name, fd, self._key)
             self._close()
         path = os.path.join(self._folder.path, self._key)
-        return Stored(self._key, size, etag=_etag(stat), path=path)
+        return Stored(self._key, size, etag=etag_of(stat), path=path)
 
     async def abort(self) -> None:
         """Remove the unfinished file, or the object if `complete` was cancelled too late."""
@@ -186,11 +190,6 @@ def _write_all(fd: int, views: Sequence[memoryview], offset: int) -> int:
         if count:
             rest[0] = rest[0][count:]
     return done
-
-
-def _etag(stat: os.stat_result) -> str:
-    # a rename changes none of these
-    return f"{stat.st_ino:x}-{stat.st_mtime_ns:x}-{stat.st_size:x}"
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from fastproxy.storage.checksum import checksum_of
 from fastproxy.storage.contract import (
     REMOVABLE,
     UNFINISHED,
+    Excerpt,
     Leftover,
     PartBody,
     Stored,
@@ -33,7 +34,10 @@ from fastproxy.storage.sender import (
     SignatureExpired,
     UnsatisfiableRange,
     etag_of,
+    excerpt_of,
     fault_of,
+    nothing_from,
+    range_of,
     redacted,
     send,
     size_of,
@@ -137,6 +141,21 @@ class PresignedStore:
         if size is not None and size > self.needs.max_object:
             raise StoreRefused(f"{size} bytes do not fit {len(self._target.part_urls)} parts")
         return PresignedUpload(self, self._target, key)
+
+    async def read(self, key: str, start: int, length: int) -> Excerpt:
+        """A GET of a range of the GetURL; raises StoreRefused when the backend gave none."""
+        url = self._target.get_url
+        if not url:
+            raise StoreRefused("the backend allows no reading")
+
+        async def attempt() -> Excerpt:
+            answer = await self.send("GET", url, range_of(start, length))
+            return excerpt_of(answer, start, length)
+
+        try:
+            return await persist(attempt, self._policy)
+        except UnsatisfiableRange as fault:
+            return nothing_from(start, fault)
 
     async def undo(self, left: Leftover) -> None:
         """Abort and delete, as far as there are URLs and it came."""

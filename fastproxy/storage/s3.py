@@ -10,6 +10,7 @@ from fastproxy.storage.checksum import AMZ_NAMES, hasher
 from fastproxy.storage.contract import (
     REMOVABLE,
     UNFINISHED,
+    Excerpt,
     Leftover,
     PartBody,
     Stage,
@@ -76,6 +77,10 @@ class S3Store:
             self._beginning.remove(key)
         self._live.add(upload_id)
         return S3Upload(bucket, key, upload_id, write_id, self._live)
+
+    async def read(self, key: str, start: int, length: int) -> Excerpt:
+        """A GET of a range."""
+        return await self._bucket.read(key, start, length)
 
     async def undo(self, left: Leftover) -> None:
         """Abort the upload; delete the object only if this write made it."""

@@ -6,6 +6,7 @@ ever holds a query: there the signature is.
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from email.utils import mktime_tz, parsedate_tz
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -19,7 +20,7 @@ from fastproxy.errors import (
 )
 from fastproxy.message import Headers, find_header
 from fastproxy.storage import s3xml
-from fastproxy.storage.contract import PartBody
+from fastproxy.storage.contract import Excerpt, PartBody
 
 
 class HttpAnswer(Protocol):
@@ -189,6 +190,36 @@ def size_of(answer: HttpAnswer) -> int:
     if not total.isdigit():
         raise StoreMismatch("206 without a size in Content-Range")
     return int(total)
+
+
+def range_of(start: int, length: int) -> Headers:
+    """The field that asks for `length` bytes from `start` on; 0 are as good as 1."""
+    return [(b"range", b"bytes=%d-%d" % (start, start + max(length, 1) - 1))]
+
+
+def excerpt_of(answer: HttpAnswer, start: int, length: int) -> Excerpt:
+    """What the answer to a GET with `range_of` brought. Raises StoreMismatch for anything else."""
+    size = size_of(answer)
+    data = answer.body if answer.status == 206 else answer.body[start:]
+    wanted = min(max(length, 1), size - start)
+    if answer.status == 206 and len(data) != wanted:
+        raise StoreMismatch(f"{len(data)} bytes where {wanted} should be")
+    return Excerpt(data[:length], size, etag_of(answer.headers), _modified(answer.headers))
+
+
+def _modified(headers: Headers) -> int:
+    parts = parsedate_tz((find_header(headers, b"last-modified") or b"").decode("latin-1"))
+    try:
+        return 0 if parts is None else max(0, mktime_tz(parts))
+    except (ValueError, OverflowError):
+        return 0
+
+
+def nothing_from(start: int, fault: UnsatisfiableRange) -> Excerpt:
+    """An empty object has no byte to ask for. Raises NotThere when `start` is not 0."""
+    if start:
+        raise NotThere(fault.detail) from fault
+    return Excerpt(b"", 0)
 
 
 def etag_of(headers: Headers) -> str:

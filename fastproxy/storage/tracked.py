@@ -9,6 +9,7 @@ from fastproxy.errors import StoreUnavailable
 from fastproxy.storage.backoff import RetryPolicy, persist
 from fastproxy.storage.contract import (
     REMOVABLE,
+    Excerpt,
     Leftover,
     PartBody,
     PartUpload,
@@ -127,6 +128,10 @@ class TrackedStore:
         with suppress(StoreUnavailable):  # the next start would leave it, this process does not
             self.advance(entry, Stage.REFUSED)
         await self._undoing.undo(entry, self._inner.undo)
+
+    async def read(self, key: str, start: int, length: int) -> Excerpt:
+        """As the store within."""
+        return await self._inner.read(key, start, length)
 
     async def undo(self, left: Leftover) -> None:
         """As the store within."""

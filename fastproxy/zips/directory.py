@@ -83,6 +83,8 @@ class Member:
 
 async def find_directory(read: ReadRange, size: int) -> Place:
     """Where the directory of an object of `size` bytes is. Raises NotAZip."""
+    if size < _END.size:
+        raise NotAZip("too small for one")
     for length in (_FIRST_TAIL, _END.size + _MAX_COMMENT):
         tail_start = max(0, size - length)
         tail = await read(tail_start, size - tail_start)

@@ -1,13 +1,15 @@
 """What every store promises, on real stores."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from fastproxy.errors import StorageFault, StoreMismatch
-from fastproxy.storage.contract import Stored
+from fastproxy.storage.contract import MAX_EXCERPT, Stored
+from fastproxy.storage.sender import NotThere
 from tests.contract import stores
 from tests.contract.stores import PART, MiB, Opener, Rig
 from tests.servers.seaweed import Seaweed
@@ -195,3 +197,43 @@ def test_a_put_whose_body_fails_leaves_nothing(check: Check, kind: str) -> None:
         assert rig.rest() == []
 
     check(kind, body)
+
+
+@pytest.mark.parametrize("kind", ["local", "s3", "presigned-put"])
+def test_a_range_of_an_object_can_be_read(check: Check, kind: str) -> None:
+    async def body(rig: Rig) -> None:
+        data = pattern(3 * MiB)
+        stored = await rig.store.put(rig.key, Bytes(data))
+        rig.store.keep(stored)
+        for start, length in ((0, 1), (0, 4096), (1000, MAX_EXCERPT), (3 * MiB - 5, 100), (7, 0)):
+            excerpt = await rig.store.read(rig.key, start, length)
+            assert excerpt.data == data[start : start + length]
+            assert (excerpt.size, excerpt.etag) == (3 * MiB, stored.etag)
+            assert abs(excerpt.modified - time.time()) < 3600
+        with pytest.raises(NotThere):
+            await rig.store.read(rig.key, 3 * MiB + 1, 1)
+
+    check(kind, body)
+
+
+@pytest.mark.parametrize("kind", ["local", "s3", "presigned-put"])
+def test_an_empty_object_and_none_can_be_told_apart(check: Check, kind: str) -> None:
+    async def body(rig: Rig) -> None:
+        with pytest.raises(NotThere):
+            await rig.store.read(rig.key, 0, 1)
+        rig.store.keep(await rig.store.put(rig.key, Bytes(b"")))
+        excerpt = await rig.store.read(rig.key, 0, 1)
+        assert (excerpt.data, excerpt.size) == (b"", 0)
+
+    check(kind, body)
+
+
+@pytest.mark.parametrize("key", ["../a", "a/../../b", "", ".fastproxy-tmp/x", "a/link"])
+def test_a_local_store_reads_nothing_outside_of_it(check: Check, key: str) -> None:
+    async def body(rig: Rig) -> None:
+        rig.store.keep(await rig.store.put("a/b", Bytes(b"b")))
+        (Path(rig.store.place.removeprefix("file:")) / "a" / "link").symlink_to("/etc/passwd")
+        with pytest.raises(StorageFault):
+            await rig.store.read(key, 0, 10)
+
+    check("local", body)
