@@ -139,7 +139,7 @@ class App:
         """Stop accepting, finish what runs, close."""
         until = self._reactor.loop.time() + upload_deadline_s
         self._front.stop_accepting()
-        self._handlers.polling.drain()
+        self._handlers.drain(deadline_s)
         await self._front.drain(deadline_s, upload_deadline_s)
         # Uploads whose client left wait for their backend's answer to the report.
         left_s = until - self._reactor.loop.time()

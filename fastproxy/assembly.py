@@ -12,6 +12,7 @@ from fastproxy.config.schema import (
     AnyStore,
     AsgiRoute,
     Backend,
+    ChannelRoute,
     Config,
     FixedRoute,
     FormRoute,
@@ -27,6 +28,8 @@ from fastproxy.config.worst_case import memory_reserve
 from fastproxy.errors import StorageFault
 from fastproxy.exchange import Exchange
 from fastproxy.handlers.asgi import AsgiApplication
+from fastproxy.handlers.channel import make_channel
+from fastproxy.handlers.channel_kit import ChannelKit
 from fastproxy.handlers.coroutine import Tasks
 from fastproxy.handlers.fixed import make_fixed
 from fastproxy.handlers.form_kit import FormKit
@@ -183,6 +186,7 @@ class Handlers:
         self.uploads = Tasks()
         self.git = GitRoom(config.git, metrics, self.uploads, config.memory.spill_dir)
         self.applications: list[AsgiApplication] = []
+        self.channels: list[ChannelKit] = []
         self.polling = Polling(config.redis, reactor, metrics)
         self.by_index: list[Serve] = [self._make_queued(route) for route in config.route]
 
@@ -219,6 +223,8 @@ class Handlers:
             return make_upload(self._upload_kit(route))
         if isinstance(route, GitRoute):
             return self._make_git(route)
+        if isinstance(route, ChannelRoute):
+            return self._make_channel(route)
         if isinstance(route, FixedRoute):
             return make_fixed(route)
         if isinstance(route, StaticRoute):
@@ -278,6 +284,20 @@ class Handlers:
         target = self._targets[route.backend]
         signer = self._signer(route, target)
         return make_git(git_kit(self.git, route, target, signer, self._config.limits.body))
+
+    def _make_channel(self, route: ChannelRoute) -> Serve:
+        target = self._targets[route.backend]
+        timeout_s = self._config.backend[route.backend].connect_timeout
+        signer = self._signer(route, target)
+        kit = ChannelKit(route, target, signer, timeout_s, self.tasks, self._metrics)
+        self.channels.append(kit)
+        return make_channel(kit)
+
+    def drain(self, within_s: float) -> None:
+        """Answer who waits for changes; channels end before `within_s` seconds are over."""
+        self.polling.drain()
+        for kit in self.channels:
+            kit.drain(within_s)
 
     def _signer(self, route: AnyRoute, target: Target) -> Signer:
         signer = self._signers.get(target.dialect)

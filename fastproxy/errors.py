@@ -79,6 +79,26 @@ class BadForm(ClientFault):
     kind = "bad-form"
 
 
+class BadSubprotocol(ClientFault):
+    """None of the subprotocols that a WebSocket's client offers is permitted."""
+
+    kind = "bad-subprotocol"
+
+
+class ForbiddenOrigin(ClientFault):
+    """A page of another site wants to open a WebSocket (RFC 6455 section 10.2)."""
+
+    kind = "forbidden-origin"
+    status = 403
+
+
+class UpgradeRequired(ClientFault):
+    """What is there is a WebSocket (RFC 9110 section 15.5.22)."""
+
+    kind = "upgrade-required"
+    status = 426
+
+
 class MethodNotAllowed(ClientFault):
     """No route takes this method on this path."""
 

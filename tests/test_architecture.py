@@ -57,11 +57,22 @@ ALLOWED = {
         *("asking", "claims", "config", "errors", "memory", "message", "protocol", "storage"),
         *("upstream", "wire"),
     },
+    "channels": {"asking", "config", "errors", "protocol"},
     "polls": {"config", "deadlines", "message", "observe"},
     "senders": {"config", "errors", "exchange", "handlers", "message", "protocol"},
     "handlers": {
         *("asking", "claims", "config", "deadlines", "errors", "exchange", "memory", "message"),
-        *("git", "observe", "polls", "protocol", "reactor", "sides", "storage", "uploads"),
+        *(
+            "channels",
+            "git",
+            "observe",
+            "polls",
+            "protocol",
+            "reactor",
+            "sides",
+            "storage",
+            "uploads",
+        ),
         *("upstream", "wire"),
     },
     # The near side.

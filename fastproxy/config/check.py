@@ -8,6 +8,7 @@ from fastproxy.config.load import Source, read
 from fastproxy.config.overrides import Override
 from fastproxy.config.problems import ConfigProblems, Problem, Severity
 from fastproxy.config.rules import (
+    channels,
     git,
     listeners,
     ranges,
@@ -39,6 +40,7 @@ RULES: Final[tuple[Rule, ...]] = (
     routes.check_routes,
     routes.check_order,
     routes.check_secret,
+    channels.check_channels,
     waiting.check_queues,
     waiting.check_polls,
     waiting.check_redis,

@@ -288,6 +288,20 @@ class GitRoute(Route, frozen=True, kw_only=True, tag="git"):
     max_negotiation: Size = Size(64 * MiB)  # what a client has and wants: 50 bytes a commit
 
 
+class ChannelRoute(Route, frozen=True, kw_only=True, tag="channel"):
+    """A WebSocket that the backend permits, to itself or to where it says."""
+
+    backend: str = "default"
+    authorize_suffix: str = "/authorize"
+    allowed_hosts: tuple[str, ...] = ()  # hosts that a permission's URL may name; empty: none
+    ca_file: str = ""  # of these hosts, instead of the system's authorities
+    allowed_origins: tuple[str, ...] = ()  # whose pages may connect, too; "*": anybody's
+    reauthorize: Duration = Duration(300)  # Workhorse's; 0: never
+    ping: Duration = Duration(30)  # Workhorse's; 0: never
+    idle_timeout: Duration = Duration(0)  # without a message in either direction; 0: no limit
+    max_session: Duration = Duration(0)  # 0: no limit but the permission's
+
+
 class StaticRoute(Route, frozen=True, kw_only=True, tag="static"):
     """Files beneath a directory."""
 
@@ -320,7 +334,9 @@ class AsgiRoute(Route, frozen=True, kw_only=True, tag="asgi"):
     max_body: Size | None = None
 
 
-BackedRoute = ProxyRoute | UploadRoute | FormRoute | GitRoute  # there is a backend behind it
+BackedRoute = (
+    ProxyRoute | UploadRoute | FormRoute | GitRoute | ChannelRoute
+)  # there is a backend behind it
 OwnRoute = StaticRoute | FixedRoute | PythonRoute | AsgiRoute
 AnyRoute = BackedRoute | OwnRoute
 AnyStore = LocalStore | S3Store

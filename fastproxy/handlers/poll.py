@@ -83,8 +83,8 @@ class PollRoute:
 
     def __call__(self, exchange: Exchange) -> None:
         """Serve one request. Raises BodyTooLarge."""
-        exchange.admit_body(self.settings.max_body)
         exchange.fields = self.fields
+        exchange.admit_body(self.settings.max_body)
         HeldPoll(self, exchange).start()
 
     def drain(self) -> None:

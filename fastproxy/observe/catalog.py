@@ -155,6 +155,18 @@ METRICS: tuple[Metric, ...] = (
         QUEUE,
         Label("reason", ("full", "late", "left")),
     ),
+    _gauge("fastproxy_channels_open", "WebSockets open that a backend permitted."),
+    _counter(
+        "fastproxy_channels_total",
+        "Channels that ended, by who or what ended them.",
+        Label(
+            "end",
+            (
+                *("refused", "failed", "client", "backend", "revoked", "unconfirmed", "session"),
+                *("idle", "drained", OTHER),
+            ),
+        ),
+    ),
     _gauge("fastproxy_polls_waiting", "Requests that are held until something changes."),
     _gauge("fastproxy_polls_keys", "Keys whose changes are followed."),
     _counter(

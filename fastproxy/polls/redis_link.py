@@ -6,7 +6,7 @@ Imported only when it is configured: redis-py takes longer to load than all of o
 import asyncio
 import logging
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, cast
 
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
@@ -34,7 +34,7 @@ class RedisLink:
         """Raises BadSecret, OSError for a password that cannot be read."""
         self._settings = settings
         self._watch = watch
-        self._pool = _pool(settings)
+        self._make_connection = _connector(settings)
         self._channel = settings.channel.encode()
         self._backoff = EqualJitterBackoff(settings.longest_pause, _FIRST_PAUSE_S)
         self._failures = 0
@@ -78,8 +78,7 @@ class RedisLink:
 
     async def _session(self) -> None:
         """From a connection to its loss, which it raises."""
-        make = self._pool.make_connection
-        news, asked = make(), make()  # type: ignore[no-untyped-call]
+        news, asked = self._make_connection(), self._make_connection()
         try:
             await asked.connect()
             await news.connect()
@@ -169,7 +168,8 @@ def _portions(keys: list[bytes]) -> Iterator[list[bytes]]:
         yield keys[start : start + _AT_ONCE]
 
 
-def _pool(settings: Redis) -> "ConnectionPool":
+def _connector(settings: Redis) -> Callable[[], AbstractConnection]:
+    """What makes connections that are not open yet. Raises BadSecret, OSError."""
     options: dict[str, Any] = {
         "protocol": 2,
         "socket_timeout": settings.timeout,
@@ -181,4 +181,4 @@ def _pool(settings: Redis) -> "ConnectionPool":
         options["ssl_ca_certs"] = settings.ca_file
     if settings.url.startswith("rediss://"):
         options["ssl_min_version"] = ssl.TLSVersion.TLSv1_2
-    return ConnectionPool.from_url(settings.url, **options)
+    return ConnectionPool.from_url(settings.url, **options).make_connection

@@ -3,6 +3,7 @@
 from fastproxy.config.schema import (
     AnyRoute,
     AsgiRoute,
+    ChannelRoute,
     Config,
     FixedRoute,
     FormRoute,
@@ -36,6 +37,11 @@ def _action(config: Config, route: AnyRoute, method: str, path: str) -> str:
             return _upload(config, route, method, path)
         case GitRoute():
             return _git(config, route, method, path)
+        case ChannelRoute():
+            url = _url(config, route.backend, path)
+            return f"channel: {method} {url}{route.authorize_suffix}, then a WebSocket".replace(
+                "  ", " "
+            )
         case StaticRoute():
             return f"static: a file beneath {route.root}"
         case FixedRoute():

@@ -40,6 +40,7 @@ SECTIONS = {
     '`[[route]]` with `action = "upload"`': schema.UploadRoute,
     '`[[route]]` with `action = "form"`': schema.FormRoute,
     '`[[route]]` with `action = "git"`': schema.GitRoute,
+    '`[[route]]` with `action = "channel"`': schema.ChannelRoute,
     '`[[route]]` with `action = "static"`': schema.StaticRoute,
     '`[[route]]` with `action = "fixed"`': schema.FixedRoute,
     '`[[route]]` with `action = "python"`': schema.PythonRoute,

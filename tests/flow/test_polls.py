@@ -180,7 +180,9 @@ def test_what_is_no_poll_goes_to_the_backend_at_once() -> None:
             assert is_passed(client.reply(), body)
         assert (w.ended("unheld"), w.ended("stale")) == (4, 1)
         ask(clients[5], "t" * 2000)
-        assert clients[5].reply().status == 413
+        too_large = clients[5].reply()
+        assert too_large.status == 413
+        assert too_large.header(b"gitlab-ci-builds-polling") == b"yes"
         w.redis.client.set(KEY + "t", "1")
         ask(clients[6])
         w.waiting(1)

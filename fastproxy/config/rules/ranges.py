@@ -10,6 +10,7 @@ from fastproxy.config.problems import KeyPath, Problem
 from fastproxy.config.schema import (
     Auth,
     Backend,
+    ChannelRoute,
     Config,
     Duration,
     FixedRoute,
@@ -101,6 +102,12 @@ RANGES: Final[dict[type, dict[str, tuple[float, float]]]] = {
         "max_negotiation": (1 * KiB, 16 * GiB),
     },
     FixedRoute: {"status": (200, 599)},
+    ChannelRoute: {
+        "reauthorize": (0, _LONG),
+        "ping": (0, _LONG),
+        "idle_timeout": (0, _LONG),
+        "max_session": (0, _LONG),
+    },
     Poll: {
         "jitter": (0, 1),
         "wake_rate": (0, _MANY),

@@ -16,6 +16,7 @@ from fastproxy.config.schema import (
     AnyRoute,
     AsgiRoute,
     BackedRoute,
+    ChannelRoute,
     Config,
     FixedRoute,
     GitRoute,
@@ -28,8 +29,8 @@ from fastproxy.config.units import format_size
 from fastproxy.config.worst_case import S3_MIN_PART
 
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
-_HOST = re.compile(r"(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]")
-_PORT = re.compile(r":[0-9]{1,5}\Z")
+HOST = re.compile(r"(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]")
+PORT = re.compile(r":[0-9]{1,5}\Z")
 _OBJECT = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 _UNSENT = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _DEFAULT_STORE = UploadRoute().store  # need not be there when the backend signs all URLs
@@ -86,8 +87,8 @@ def check_secret(config: Config, source: Source) -> Iterator[Problem]:
     key = ("auth", "secret_file")
     if config.auth.secret_file:
         yield from shared_secret(source, key, config.auth.secret_file)
-    elif any(isinstance(route, UploadRoute | GitRoute) for route in config.route):
-        message = "is required: upload and git routes sign what they tell the backend"
+    elif any(isinstance(route, UploadRoute | GitRoute | ChannelRoute) for route in config.route):
+        message = "is required: upload, git and channel routes sign what they tell the backend"
         yield source.problem(key, message, "`openssl rand -base64 32 > FILE` makes one")
 
 
@@ -105,7 +106,7 @@ def _matching(route: AnyRoute, source: Source, key: KeyPath) -> Iterator[Problem
         PathPattern(route.path)
     except ValueError as error:
         yield source.problem((*key, "path"), str(error))
-    if route.host and not _HOST.fullmatch(route.host):
+    if route.host and not HOST.fullmatch(route.host):
         hint = 'write "example.com" or "*.example.com", without a port'
         yield source.problem((*key, "host"), f'"{route.host}" is not a host', hint)
     for at, method in enumerate(route.methods):
@@ -132,7 +133,7 @@ def _upload(config: Config, route: UploadRoute, source: Source, key: KeyPath) ->
         message = f'store "{route.store}" takes parts between {allowed}'
         yield source.problem((*key, "part_size"), message)
     for at, host in enumerate(route.allowed_hosts):
-        if not _HOST.fullmatch(_PORT.sub("", host)):
+        if not HOST.fullmatch(PORT.sub("", host)):
             yield source.problem((*key, "allowed_hosts", at), f'"{host}" is not a host')
     if isinstance(store, S3Store) and not config.server.state_dir:
         message = "without server.state_dir a crash leaves unfinished multipart uploads behind"
