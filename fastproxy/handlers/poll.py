@@ -176,6 +176,7 @@ class HeldPoll(Timed):
         if self._step is _ASKING:
             if value == self._last:
                 self._step = _WAITING
+                self._last = value  # one copy for all who wait
                 self._route.held()
             else:
                 self._finish(End.STALE)

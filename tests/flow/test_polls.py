@@ -78,11 +78,16 @@ def world(
 
 
 def ask(
-    client: Client, token: str = "t", last: str = "1", *, kind: str = "application/json"
+    client: Client,
+    token: str = "t",
+    last: str = "1",
+    *,
+    kind: str = "application/json",
+    more: str = "",
 ) -> bytes:
     """Send a runner's request; its body."""
     body = json.dumps({"token": token, "last_update": last, "info": {"name": "runner"}}).encode()
-    head = f"POST /api/v4/jobs/request HTTP/1.1\r\nHost: h\r\nContent-Type: {kind}\r\n"
+    head = f"POST /api/v4/jobs/request HTTP/1.1\r\nHost: h\r\nContent-Type: {kind}\r\n{more}"
     client.send(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
     return body
 
@@ -298,6 +303,19 @@ def test_who_is_woken_stands_in_the_queue_of_the_route() -> None:
         w.redis.change(KEY + "t", "2")
         statuses = sorted(client.reply().status for client in clients)
         assert statuses == [200, 200, 429]
+
+
+def test_the_queue_knows_by_their_fields_who_was_woken() -> None:
+    settings = 'on_change = "proxy"\n[route.queue]\nat_once = 1\nlength_per_key = 1\n'
+    with world(settings + 'key = "header:X-User"') as w, ExitStack() as stack:
+        clients = [stack.enter_context(w.proxy.client()) for _ in range(3)]
+        w.redis.client.set(KEY + "t", "1")
+        for client, user in zip(clients, "aab", strict=True):
+            ask(client, more=f"X-User: {user}\r\n")
+        w.waiting(3)
+        w.redis.change(KEY + "t", "2")
+        assert [client.reply().status for client in clients] == [200, 200, 200]
+        assert sorted(r.header(b"x-user") or b"" for r in w.backend.requests) == [b"a", b"a", b"b"]
 
 
 WAITERS = 5000
