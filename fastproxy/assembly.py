@@ -255,7 +255,9 @@ class Handlers:
 
     def _judge_of(self, backend: str) -> Judge | None:
         send, dialect = self._config.backend[backend].send, self._targets[backend].dialect
-        return None if send is None else Takeover(make_senders(send), dialect, self.tasks)
+        if send is None:
+            return None
+        return Takeover(make_senders(send, dialect, self.git), dialect, self.tasks)
 
     def _upload_kit(self, route: UploadRoute) -> UploadKit:
         stores, arena, target = self._stores, self._arena, self._targets[route.backend]
@@ -283,7 +285,9 @@ class Handlers:
     def _make_git(self, route: GitRoute) -> Serve:
         target = self._targets[route.backend]
         signer = self._signer(route, target)
-        return make_git(git_kit(self.git, route, target, signer, self._config.limits.body))
+        limit, judge = self._config.limits.body, self._judge_of(route.backend)
+        elsewhere = PlainProxy(target, limit, websocket=False, judge=judge)
+        return make_git(git_kit(self.git, route, target, signer, elsewhere))
 
     def _make_channel(self, route: ChannelRoute) -> Serve:
         target = self._targets[route.backend]

@@ -59,7 +59,7 @@ ALLOWED = {
     },
     "channels": {"asking", "config", "errors", "protocol"},
     "polls": {"config", "deadlines", "message", "observe"},
-    "senders": {"config", "errors", "exchange", "handlers", "message", "protocol"},
+    "senders": {"config", "errors", "exchange", "git", "handlers", "message", "protocol"},
     "handlers": {
         *("asking", "claims", "config", "deadlines", "errors", "exchange", "memory", "message"),
         *(

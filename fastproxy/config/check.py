@@ -54,7 +54,7 @@ _COMPARING: Final[dict[Rule, frozenset[str]]] = {
     server.check_memory: frozenset(("memory", "store", "route")),
     server.check_spill: frozenset(("memory", "server")),
     routes.check_order: frozenset(("route",)),
-    git.check_git: frozenset(("git", "route")),
+    git.check_git: frozenset(("git", "route", "backend")),
 }
 
 

@@ -114,6 +114,7 @@ class Send(Strict, frozen=True, kw_only=True):
     """What a backend may order to be sent in place of its answers: nothing else is."""
 
     files: tuple[str, ...] = ()  # directories beneath which X-Sendfile may name files
+    git: bool = False  # out of repositories: blobs, diffs, patches, archives, snapshots
     locations: dict[str, str] = {}  # X-Accel-Redirect: what paths begin with, and their directory
 
 
@@ -189,6 +190,8 @@ class Git(Strict, frozen=True, kw_only=True):
     queue_timeout: Duration = Duration(30)
     timeout: Duration = Duration(3600)  # of one request
     hooks: str = ""  # a directory, "repository" for each one's own; empty: none are run
+    archive_cache: str = ""  # a directory for archives that were made once; empty: none are kept
+    archive_cache_size: Size = Size(10 * GiB)  # of all workers together
     config: dict[str, str] = {}  # git's own settings, for all repositories
 
 

@@ -35,7 +35,7 @@ class Command:
     """`git ARGUMENTS` in a repository, which is the directory of a descriptor.
 
     `path` is the repository's for git's own check of who owns it. `settings` overrule earlier ones.
-    `is_writing`: it changes the repository, so it should end by itself.
+    `is_writing`: it changes the repository, so it should end by itself. `program`: not git itself.
     """
 
     arguments: tuple[str, ...]
@@ -43,6 +43,7 @@ class Command:
     path: str
     settings: Settings = ()
     is_writing: bool = False
+    program: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
 
     def environment(self) -> dict[str, str]:

@@ -107,7 +107,7 @@ def _spawn(program: str, command: Command) -> subprocess.Popen[bytes]:
     # The directory is the one that was opened: no name can be made to mean another meanwhile.
     try:
         return subprocess.Popen(  # noqa: S603 - no shell; every argument is ours
-            [program, *command.arguments],
+            [command.program or program, *command.arguments],
             cwd=f"/proc/self/fd/{command.directory}",
             env={**command.environment(), MARK: str(os.getpid())},
             stdin=subprocess.PIPE,

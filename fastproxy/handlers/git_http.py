@@ -19,13 +19,11 @@ from urllib.parse import parse_qs
 
 from fastproxy.errors import BadAuthorizeAnswer, GitFailed, GitTimeout
 from fastproxy.exchange import Exchange
-from fastproxy.git.command import Command
 from fastproxy.git.conversation import answers
 from fastproxy.git.held import Held
 from fastproxy.git.inflate import decoded
 from fastproxy.git.permission import AnyGitPermission, Deed
 from fastproxy.git.process import GitProcess
-from fastproxy.git.repository import opened
 from fastproxy.handlers.coroutine import BodyBuffer, Dialogue, OnLeave
 from fastproxy.handlers.git_kit import GitKit
 from fastproxy.handlers.origin import origin_head
@@ -133,18 +131,13 @@ async def _converse(
     room, head = kit.room, dialogue.exchange.head
     question = decoded(_pieces(dialogue.body), head.header(b"content-encoding"), limit)
     version = _version(head.header(b"git-protocol"), wish)
-    with opened(room.git.root, permission.repository) as repository:
-        variables = {**permission.variables, **({"GIT_PROTOCOL": version} if version else {})}
-        settings = (*room.settings, *permission.settings)
-        command = Command(
-            _arguments(wish),
-            repository.descriptor,
-            repository.path,
-            settings,
-            is_writing=wish.deed == "push",
-            variables=variables,
-        )
-        process = await room.processes.start(command)
+    process = await room.start(
+        permission.repository,
+        _arguments(wish),
+        settings=permission.settings,
+        variables={**permission.variables, **({"GIT_PROTOCOL": version} if version else {})},
+        is_writing=wish.deed == "push",
+    )
     held = Held(2 * limit, room.spill_dir)
     async with process, aclosing(answers(process, question, held)) as pieces:
         preface = _preface(wish) if wish.is_refs and version != "version=2" else b""

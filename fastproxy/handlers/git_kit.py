@@ -1,7 +1,7 @@
 """What the git routes of a worker share, and what the requests of one of them do."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,9 +9,11 @@ from fastproxy.asking import Asker, strict
 from fastproxy.claims import Signer
 from fastproxy.config.schema import Git, GitRoute
 from fastproxy.exchange import Exchange
-from fastproxy.git.command import Settings
+from fastproxy.git.command import Command, Settings
 from fastproxy.git.permission import AnyGitPermission, GitlabPermission, GitPermission, judged
+from fastproxy.git.process import GitProcess
 from fastproxy.git.processes import Processes
+from fastproxy.git.repository import opened
 from fastproxy.handlers.coroutine import Tasks
 from fastproxy.handlers.proxy_pass import PlainProxy, Target
 from fastproxy.observe.git_metrics import GitMetrics
@@ -41,8 +43,34 @@ class GitRoom:
         self.metrics.processes["running"].set(self.processes.running)
         self.metrics.processes["waiting"].set(self.processes.waiting)
 
+    async def start(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        *,
+        settings: Settings = (),
+        variables: Mapping[str, str] | None = None,
+        is_writing: bool = False,
+        program: str = "",
+    ) -> GitProcess:
+        """A program in the repository `name`, in its turn; see Command.
+
+        Raises NoRepository, GitBusy, GitFailed.
+        """
+        with opened(self.git.root, name) as repository:
+            command = Command(
+                tuple(arguments),
+                repository.descriptor,
+                repository.path,
+                (*self._settings, *settings),
+                is_writing=is_writing,
+                program=program,
+                variables=variables or {},
+            )
+            return await self.processes.start(command)
+
     @property
-    def settings(self) -> Settings:
+    def _settings(self) -> Settings:
         """Those of the configuration, for every program."""
         hooks = {"": os.devnull, "repository": ""}.get(self.git.hooks, self.git.hooks)
         return (*((("core.hooksPath", hooks),) if hooks else ()), *self.git.config.items())
@@ -59,10 +87,10 @@ class GitKit:
 
 
 def git_kit(
-    room: GitRoom, route: GitRoute, target: Target, signer: Signer, max_body: int
+    room: GitRoom, route: GitRoute, target: Target, signer: Signer, elsewhere: PlainProxy
 ) -> GitKit:
-    """For a route; `max_body` of what is proxied, in bytes."""
+    """For a route."""
     read = _READERS[target.dialect]
     suffix = route.authorize_suffix
     asker = Asker(target.pool, signer, suffix, target.header_timeout_s, read, max_answer=64 * 1024)
-    return GitKit(room, route, asker, PlainProxy(target, max_body, websocket=False))
+    return GitKit(room, route, asker, elsewhere)

@@ -156,7 +156,7 @@ REST = {
 }
 STATE = '[server]\nstate_dir = "/state"\n'
 IDENTITY = trustme.CA().issue_cert("localhost").private_key_and_cert_chain_pem
-FOLDERS = {"state_dir", "spill_dir", "root", "path"}
+FOLDERS = {"state_dir", "spill_dir", "root", "path", "archive_cache"}
 FILES = {"secret_file", "access_key_file", "secret_key_file", "password_file"}
 TLS_FILES = {"cert_file", "key_file", "ca_file", "client_ca_file"}
 

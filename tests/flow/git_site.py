@@ -66,6 +66,7 @@ def forged(
     home: Path,
     git: dict[str, Any] | None = None,
     route_keys: dict[str, Any] | None = None,
+    to_backend: dict[str, Any] | None = None,
     **tables: Any,
 ) -> Iterator[Forge]:
     """Running; nothing of git is left when the block ends."""
@@ -76,6 +77,7 @@ def forged(
             backend,
             git={"root": str(home / "repositories"), **(git or {})},
             route=[{"action": "git", "path": "/git/**", "name": "git", **(route_keys or {})}],
+            to_backend={"send": {"git": True}, **(to_backend or {})},
             **tables,
         )
         with running(site):

@@ -97,6 +97,7 @@ class Monolith:
         self.seen: list[Asked] = []
         self.authorize: Script = lambda asked: permit()
         self.report: Script = accept
+        self.otherwise: Script = lambda asked: Said(200, b"plain\n")
         self._lock = threading.Lock()
         self._listen(0)
         self.address = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
@@ -177,7 +178,7 @@ class Monolith:
             return self.authorize
         if asked.is_report:
             return self.report
-        return lambda asked: Said(200, b"plain\n")
+        return self.otherwise
 
 
 def _read(stream: Any) -> Asked | None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from fastproxy.config.load import Source
 from fastproxy.config.problems import KeyPath, Problem, Severity
-from fastproxy.config.rules.places import readable_directory
+from fastproxy.config.rules.places import readable_directory, writable_directory
 from fastproxy.config.schema import Config, Git, GitRoute
 
 KEY: Final = ("git",)
@@ -19,14 +19,17 @@ _SETTING: Final = re.compile(
 def check_git(config: Config, source: Source) -> Iterator[Problem]:
     """The root is there, git can be run, and a push runs only the hooks that somebody meant."""
     git = config.git
-    if any(isinstance(route, GitRoute) for route in config.route):
+    sends = (backend.send is not None and backend.send.git for backend in config.backend.values())
+    if any(isinstance(route, GitRoute) for route in config.route) or any(sends):
         if not git.root:
-            yield source.problem((*KEY, "root"), "is required: git routes serve what lies beneath")
+            yield source.problem((*KEY, "root"), "is required: git serves what lies beneath")
         yield from _program(git, source)
     elif git != Git():
-        yield source.problem(KEY, "no route uses it", severity=Severity.WARNING)
+        yield source.problem(KEY, "no route and no backend uses it", severity=Severity.WARNING)
     if git.root:
         yield from readable_directory(source, (*KEY, "root"), git.root)
+    if git.archive_cache:
+        yield from writable_directory(source, (*KEY, "archive_cache"), git.archive_cache)
     if git.hooks not in ("", "repository"):
         yield from readable_directory(source, (*KEY, "hooks"), git.hooks)
     for name in git.config:

@@ -94,6 +94,7 @@ RANGES: Final[dict[type, dict[str, tuple[float, float]]]] = {
     },
     Git: {
         "processes": (1, 10_000),
+        "archive_cache_size": (1 * MiB, 1024 * 1024 * GiB),
         "queue": (0, _MANY),
         "queue_timeout": (0, _LONG),
     },
