@@ -267,7 +267,7 @@ def held_back(forge: Forge) -> bool:
 
 def test_requests_wait_for_their_turn_and_are_refused_when_too_many_do(tmp_path: Path) -> None:
     with forged(tmp_path, git={"processes": 1, "queue": 1, "queue_timeout": "20s"}) as forge:
-        commit(forge.tree, "big", noise(16 << 20))
+        commit(forge.tree, "big", noise(8 << 20))
         git("push", "--quiet", forge.bare, "main", cwd=forge.tree)
         with begin_fetch(forge, wanting(forge)) as first:
             assert first.sock.recv(100).startswith(b"HTTP/1.1 200 OK")

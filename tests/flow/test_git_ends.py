@@ -18,7 +18,7 @@ from tests.service.running import children, is_alive
 from tests.support.git import commit, git, noise
 from tests.support.waiting import eventually
 
-BIG = 16 << 20
+BIG = 8 << 20
 
 
 def grandchildren(forge: Forge) -> list[int]:
