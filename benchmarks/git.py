@@ -1,6 +1,6 @@
 """git clients at once: what fastproxy takes beside nginx with fcgiwrap and git's own http-backend.
 
-    python -m benchmarks.git
+    python -m benchmarks.git [ROUNDS]
 
 makes a repository of 100 MiB, lets 20 clients clone it at once from each, in turn, and lets 20 push
 as much into repositories of their own through fastproxy. CPU is that of the proxy's processes, and
@@ -208,7 +208,7 @@ def main() -> None:
         home = Path(name)
         tree = repository(home)
         with started(stack, home) as peers:
-            for turn in range(ROUNDS):
+            for turn in range(int(sys.argv[1]) if sys.argv[1:] else ROUNDS):
                 for peer in peers:
 
                     def clone(number: int, peer: Peer = peer) -> None:
