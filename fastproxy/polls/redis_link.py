@@ -7,9 +7,9 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol
 
-from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.asyncio.connection import ConnectionPool
 from redis.backoff import EqualJitterBackoff
 from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import RedisError
@@ -25,6 +25,28 @@ _AT_ONCE: Final = 1000  # keys of one command: its answer is parsed in one go
 _SWEEP_S: Final = 1.0
 _FIRST_PAUSE_S: Final = 0.1  # Workhorse's
 _FAILURES: Final = (RedisError, OSError, TimeoutError)
+
+
+class Connection(Protocol):
+    """One of redis-py's, as far as it is used. Without retries, so that no loss is hidden."""
+
+    async def connect(self) -> None:
+        """Also says who we are."""
+        ...
+
+    async def disconnect(self, nowait: bool = False) -> None:
+        """Close it."""
+        ...
+
+    async def send_command(self, *words: str | bytes) -> None:
+        """Write it."""
+        ...
+
+    async def read_response(
+        self, *, timeout: float | None = None, disconnect_on_error: bool = True
+    ) -> Any:
+        """None after `timeout` seconds."""
+        ...
 
 
 class RedisLink:
@@ -106,7 +128,7 @@ class RedisLink:
 
     # -- what changes --------------------------------------------------------------------------
 
-    async def _listen(self, news: AbstractConnection) -> None:
+    async def _listen(self, news: Connection) -> None:
         """Raises Disconnected when Redis is silent although it was asked to say something."""
         is_asked = False
         while True:
@@ -115,7 +137,7 @@ class RedisLink:
             )
             if message is not None:
                 is_asked = False
-                self._on_message(cast("Sequence[Any]", message))
+                self._on_message(message)
             elif is_asked:
                 raise Disconnected(f"silent for {2 * self._settings.heartbeat:g} s")
             else:
@@ -138,7 +160,7 @@ class RedisLink:
 
     # -- what is to be done --------------------------------------------------------------------
 
-    async def _work(self, news: AbstractConnection, asked: AbstractConnection) -> None:
+    async def _work(self, news: Connection, asked: Connection) -> None:
         """What many want meanwhile is done at once."""
         while True:
             try:
@@ -155,7 +177,7 @@ class RedisLink:
                 await news.send_command("SUBSCRIBE", *self._channels(keys))
             for keys in _portions(work.ask):
                 await asked.send_command("MGET", *keys)
-                values = cast("list[bytes | None]", await asked.read_response())
+                values: list[bytes | None] = await asked.read_response()
                 for key, value in zip(keys, values, strict=True):
                     self._watch.answered(key, value or b"")
 
@@ -168,7 +190,7 @@ def _portions(keys: list[bytes]) -> Iterator[list[bytes]]:
         yield keys[start : start + _AT_ONCE]
 
 
-def _connector(settings: Redis) -> Callable[[], AbstractConnection]:
+def _connector(settings: Redis) -> Callable[[], Connection]:
     """What makes connections that are not open yet. Raises BadSecret, OSError."""
     options: dict[str, Any] = {
         "protocol": 2,
