@@ -156,7 +156,7 @@ REST = {
 }
 STATE = '[server]\nstate_dir = "/state"\n'
 IDENTITY = trustme.CA().issue_cert("localhost").private_key_and_cert_chain_pem
-FOLDERS = {"state_dir", "spill_dir", "root", "path", "archive_cache"}
+FOLDERS = {"state_dir", "spill_dir", "root", "path", "archive_cache", "files"}
 FILES = {"secret_file", "access_key_file", "secret_key_file", "password_file"}
 TLS_FILES = {"cert_file", "key_file", "ca_file", "client_ca_file"}
 
@@ -171,8 +171,10 @@ def completed(text: str, folder: Path) -> str:
     table, lines = "", []
     for line in text.splitlines():
         table = line.split("#")[0].strip() if line.startswith("[") else table
-        found = re.match(r'(\w+) = "(/?[\w/.-]+)"', line)
-        if found and not (found[1] == "path" and table == "[[route]]"):
+        found = re.match(r'"?([\w/]+)"? = \[?"(/?[\w/.-]+)"', line)
+        if found and table.endswith(".locations]"):
+            lines.append(line.replace(f'"{found[2]}"', f'"{make("root", found[2], folder)}"'))
+        elif found and not (found[1] == "path" and table == "[[route]]"):
             place = make(found[1], found[2], folder)
             lines.append(line.replace(f'"{found[2]}"', f'"{place}"'))
         else:
