@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal, TypeVar
 import msgspec
 
 from fastproxy.errors import BadOrder
+from fastproxy.git.gitaly import archive_fields
 
 Id = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})\Z")]
 T = TypeVar("T")
@@ -127,26 +128,34 @@ class GitlabSnapshot(msgspec.Struct, frozen=True):
 
 
 class GitlabArchive(msgspec.Struct, frozen=True):
-    """git-archive; the format is that of the name in `ArchivePath`."""
+    """git-archive: what is wanted is told in a message for Gitaly, or once was beside it; the
+    format is that of the name in `ArchivePath` then."""
 
-    repository: _Repository = msgspec.field(name="GitalyRepository")
-    commit: Id = msgspec.field(name="CommitId")
+    message: str = msgspec.field(name="GetArchiveRequest", default="")
+    repository: _Repository = msgspec.field(name="GitalyRepository", default=_Repository())
+    commit: str = msgspec.field(name="CommitId", default="")
     prefix: str = msgspec.field(name="ArchivePrefix", default="")
-    path: str = msgspec.field(name="ArchivePath", default="")
+    archive: str = msgspec.field(name="ArchivePath", default="")
     is_uncached: bool = msgspec.field(name="DisableCache", default=False)
 
     def order(self) -> Archive:
         """As ours. Raises BadOrder."""
-        format_ = _format_of(self.path)
+        if self.message:
+            repository, commit, prefix, format_, path = archive_fields(self.message)
+        else:
+            repository, commit, prefix, path = self.repository.name, self.commit, self.prefix, ""
+            format_ = _format_of(self.archive)
+        told = {
+            "repository": repository,
+            "commit": commit,
+            "prefix": f"{prefix.rstrip('/')}/" if prefix else "",
+            "format": format_,
+            "path": "" if path in (".", "/") else path,
+            "cache": not self.is_uncached,
+        }
         try:
-            return Archive(
-                repository=self.repository.name,
-                commit=self.commit,
-                format=format_,
-                prefix=self.prefix.rstrip("/") + "/" if self.prefix else "",
-                cache=not self.is_uncached,
-            )
-        except ValueError as error:
+            return msgspec.convert(told, Archive)
+        except msgspec.ValidationError as error:
             raise BadOrder(str(error)) from error
 
 

@@ -156,7 +156,7 @@ REST = {
 }
 STATE = '[server]\nstate_dir = "/state"\n'
 IDENTITY = trustme.CA().issue_cert("localhost").private_key_and_cert_chain_pem
-FOLDERS = {"state_dir", "spill_dir", "root", "path", "archive_cache", "files"}
+FOLDERS = {"state_dir", "spill_dir", "root", "path", "archive_cache"}
 FILES = {"secret_file", "access_key_file", "secret_key_file", "password_file"}
 TLS_FILES = {"cert_file", "key_file", "ca_file", "client_ca_file"}
 
@@ -174,6 +174,9 @@ def completed(text: str, folder: Path) -> str:
         found = re.match(r'"?([\w/]+)"? = \[?"(/?[\w/.-]+)"', line)
         if found and table.endswith(".locations]"):
             lines.append(line.replace(f'"{found[2]}"', f'"{make("root", found[2], folder)}"'))
+        elif found and found[1] == "files":
+            places = [str(make("root", name, folder)) for name in re.findall(r'"([^"]+)"', line)]
+            lines.append(f"files = {json.dumps(places)}")
         elif found and not (found[1] == "path" and table == "[[route]]"):
             place = make(found[1], found[2], folder)
             lines.append(line.replace(f'"{found[2]}"', f'"{place}"'))

@@ -1,10 +1,14 @@
 """GitLab's orders mean the same as ours; what could be an option or lead elsewhere is refused."""
 
+import base64
 import json
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fastproxy.errors import BadOrder
 from fastproxy.git import orders
@@ -48,6 +52,52 @@ def test_the_format_is_that_of_the_name(path: str, form: str) -> None:
     found = read(orders.GitlabArchive, said)
     assert (found.format, found.prefix, found.cache) == (form, "x-main/", False)
     assert found.file_name == f"x-main.{form}"
+
+
+def field(number: int, value: bytes | int) -> bytes:
+    """One field as protobuf writes it, of less than 128 bytes."""
+    if isinstance(value, int):
+        return bytes([number << 3, value])
+    return bytes([number << 3 | 2, len(value)]) + value
+
+
+def request(*more: bytes, form: int = 2, commit: bytes = LEFT.encode()) -> bytes:
+    repository = field(2, b"default") + field(3, NAME.encode()) + field(6, b"project-1")
+    return b"".join(
+        [field(1, repository), field(2, commit), field(3, b"x-main"), field(4, form), *more]
+    )
+
+
+def told(message: bytes) -> dict[str, str]:
+    """As Rails writes it, with line ends."""
+    return {"ArchivePath": "/x", "GetArchiveRequest": base64.encodebytes(message).decode()}
+
+
+@pytest.mark.parametrize(("form", "name"), [*enumerate(("zip", "tar", "tar.gz", "tar.bz2"))])
+def test_an_archive_is_ordered_by_a_message_for_gitaly(form: int, name: str) -> None:
+    found = read(orders.GitlabArchive, told(request(field(5, b"docs"), field(8, 1), form=form)))
+    expected = {"repository": NAME, "commit": LEFT, "prefix": "x-main/", "path": "docs"}
+    assert found == msgspec.convert({**expected, "format": name}, orders.Archive)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        *(b"\xff" * 20, b"\x0a", b"\x0a\x05ab", b"\x0d\x01\x02\x03\x04", b"\x0a\x00" * 65),
+        *(request(commit=b"--remote=x"), request(commit=b""), request(form=4), request()[:-1]),
+        *(request(field(5, b"../x")), request(field(5, b"--output=x")), request(field(5, b"\xff"))),
+        *(request(field(6, b"secret")), field(1, 7), request(field(3, b"/etc"))),
+    ],
+)
+def test_a_message_that_must_not_be_followed_is_the_backends_fault(message: bytes) -> None:
+    with pytest.raises(BadOrder):
+        read(orders.GitlabArchive, told(message))
+
+
+@given(st.binary(max_size=200))
+def test_no_message_is_a_bug_of_ours(message: bytes) -> None:
+    with suppress(BadOrder):
+        read(orders.GitlabArchive, told(message))
 
 
 @pytest.mark.parametrize(
