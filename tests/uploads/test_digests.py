@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import threading
 import zlib
 from collections.abc import AsyncIterator, Sequence
 
@@ -13,6 +14,7 @@ from fastproxy.errors import DigestMismatch, OwnFault
 from fastproxy.protocol import HEX_LENGTH
 from fastproxy.uploads.digests import Digests, new_digest, require_available
 from tests.support.examples import examples
+from tests.support.waiting import until
 
 NAMES = ("md5", "sha1", "sha256", "sha512")
 
@@ -118,3 +120,52 @@ def test_a_crc_that_cannot_be_had_is_known_before_the_body(monkeypatch: pytest.M
     with pytest.raises(OwnFault, match="awscrt"):
         require_available(("sha256", "crc32c"))
     require_available(("sha256", "md5"))
+
+
+class Notes:
+    """A digest that only notes, in a list it shares with others, how much it was given."""
+
+    def __init__(self, name: str, taken: list[tuple[str, int]]) -> None:
+        self._name = name
+        self._taken = taken
+
+    def update(self, data: memoryview) -> None:
+        self._taken.append((self._name, len(data)))
+
+
+def test_every_hash_takes_a_step_before_any_takes_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[tuple[str, int]] = []
+    monkeypatch.setattr("fastproxy.uploads.digests.new_digest", lambda name: Notes(name, taken))
+    asyncio.run(Digests(("md5", "sha1")).update(Piece(bytes(300_000))))
+    assert sum(size for name, size in taken if name == "sha1") == 300_000
+    assert max(size for _, size in taken) == 64 * 1024
+    assert taken[::2] == [("md5", size) for _, size in taken[1::2]]
+
+
+def test_a_cancelled_upload_keeps_its_memory_until_its_thread_is_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    class Slow(Notes):
+        def update(self, data: memoryview) -> None:
+            begun.set()
+            assert may_end.wait(20)
+            super().update(data)
+
+    taken: list[tuple[str, int]] = []
+    monkeypatch.setattr("fastproxy.uploads.digests.new_digest", lambda name: Slow(name, taken))
+
+    async def run() -> None:
+        task = asyncio.create_task(Digests(("md5",)).update(Piece(bytes(200_000))))
+        await until(begun.is_set)
+        task.cancel()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not task.done()
+        may_end.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert sum(size for _, size in taken) == 200_000
+
+    asyncio.run(run())
