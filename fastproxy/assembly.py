@@ -20,6 +20,7 @@ from fastproxy.config.schema import (
     ProxyRoute,
     PythonRoute,
     S3Store,
+    Send,
     StaticRoute,
     UploadRoute,
 )
@@ -50,7 +51,8 @@ from fastproxy.observe.metrics import WorkerMetrics
 from fastproxy.observe.upload_metrics import UploadMetrics
 from fastproxy.protocol import DIALECTS, NATIVE, Dialect
 from fastproxy.reactor import Reactor
-from fastproxy.senders.registry import make_senders
+from fastproxy.senders.objects import Shelf
+from fastproxy.senders.registry import SendingKit, make_senders
 from fastproxy.senders.takeover import Takeover
 from fastproxy.storage.journal import Journal
 from fastproxy.storage.open import open_presigned, open_store
@@ -59,6 +61,7 @@ from fastproxy.storage.undoing import Undoing
 from fastproxy.uploads.form import Purse
 from fastproxy.upstream.client import HttpClient
 from fastproxy.upstream.origin import parse_origin, tls_context
+from fastproxy.upstream.pinned import PinnedPools
 from fastproxy.upstream.pool import Pool, PoolLimits
 
 log = logging.getLogger(__name__)
@@ -76,7 +79,8 @@ class Stores:
     undoing: Undoing
     client: HttpClient
     by_name: dict[str, TrackedStore]
-    clients: list[HttpClient]
+    shelves: dict[str, Shelf]  # the same, for reading
+    clients: list[HttpClient | PinnedPools]
     needs_authorities: bool  # the system's
 
     async def prepare(self) -> None:
@@ -103,15 +107,20 @@ def open_stores(config: Config, reactor: Reactor, metrics: UploadMetrics) -> Sto
     """Blocking: local stores sweep their temporary files. Raises StorageFault, OwnFault."""
     undoing = Undoing(Journal(config.server.state_dir))
     shared = HttpClient(reactor, _store_limits(SHARED_CONNECTIONS))
-    stores = Stores(undoing, shared, {}, [shared], any(map(_trusts_system, config.store.values())))
+    needs_authorities = any(map(_trusts_system, config.store.values()))
+    stores = Stores(undoing, shared, {}, {}, [shared], needs_authorities)
     for name, store in config.store.items():
-        client = shared
+        client, tls = shared, None
         if isinstance(store, S3Store):
             own = bool(store.ca_file) or not store.tls_verify
             tls = tls_context(store.ca_file, verify=store.tls_verify) if own else None
             client = HttpClient(reactor, _store_limits(store.connections), tls)
-            stores.clients.append(client)
-        stores.by_name[name] = open_store(name, store, client.request, undoing, metrics.count_retry)
+        opened = open_store(name, store, client.request, undoing, metrics.count_retry)
+        stores.by_name[name] = opened
+        # A slow reader keeps its connection: it must not be one that uploads wait for.
+        reading = HttpClient(reactor, PoolLimits(), tls)
+        stores.shelves[name] = Shelf(opened, reading)
+        stores.clients += [client, reading]
     return stores
 
 
@@ -188,6 +197,9 @@ class Handlers:
         self.applications: list[AsgiApplication] = []
         self.channels: list[ChannelKit] = []
         self.polling = Polling(config.redis, reactor, metrics)
+        self._judges = {
+            name: self._make_judge(name, backend.send) for name, backend in config.backend.items()
+        }
         self.by_index: list[Serve] = [self._make_queued(route) for route in config.route]
 
     def _make_signers(self) -> dict[Dialect, Signer]:
@@ -240,7 +252,7 @@ class Handlers:
             route.buffer in ("request", "both"),
             route.buffer in ("response", "both"),
             route.websocket,
-            self._judge_of(route.backend),
+            self._judges[route.backend],
         )
         if route.buffer == "none":
             return PlainProxy(target, limit, websocket=route.websocket, judge=settings.judge)
@@ -253,11 +265,14 @@ class Handlers:
 
         return shield
 
-    def _judge_of(self, backend: str) -> Judge | None:
-        send, dialect = self._config.backend[backend].send, self._targets[backend].dialect
+    def _make_judge(self, name: str, send: Send | None) -> Judge | None:
         if send is None:
             return None
-        return Takeover(make_senders(send, dialect, self.git), dialect, self.tasks)
+        dialect = self._targets[name].dialect
+        kit = SendingKit(self._stores.shelves, self._reactor, dialect, self.git)
+        senders, pools = make_senders(send, kit)
+        self._stores.clients.append(pools)
+        return Takeover(senders, dialect, self.tasks)
 
     def _upload_kit(self, route: UploadRoute) -> UploadKit:
         stores, arena, target = self._stores, self._arena, self._targets[route.backend]

@@ -59,7 +59,10 @@ ALLOWED = {
     },
     "channels": {"asking", "config", "errors", "protocol"},
     "polls": {"config", "deadlines", "message", "observe"},
-    "senders": {"config", "errors", "exchange", "git", "handlers", "message", "protocol"},
+    "senders": {
+        *("config", "errors", "exchange", "git", "handlers", "message", "protocol"),
+        *("reactor", "storage", "upstream"),
+    },
     "handlers": {
         *("asking", "claims", "config", "deadlines", "errors", "exchange", "memory", "message"),
         *(

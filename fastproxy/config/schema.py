@@ -116,6 +116,11 @@ class Send(Strict, frozen=True, kw_only=True):
     files: tuple[str, ...] = ()  # directories beneath which X-Sendfile may name files
     git: bool = False  # out of repositories: blobs, diffs, patches, archives, snapshots
     locations: dict[str, str] = {}  # X-Accel-Redirect: what paths begin with, and their directory
+    stores: tuple[str, ...] = ()  # stores whose objects it may name
+    hosts: tuple[str, ...] = ()  # of URLs it may name: "HOST", "HOST:PORT" or "*.DOMAIN"
+    networks: tuple[str, ...] = ()  # CIDRs where those hosts may be besides public addresses
+    connect_timeout: Duration = Duration(10)  # to such a host, its name's resolution included
+    timeout: Duration = Duration(60)  # of such a host or a store, without progress
 
 
 class Backend(Strict, frozen=True, kw_only=True):

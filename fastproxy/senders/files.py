@@ -30,7 +30,7 @@ def make_file_sender(roots: Sequence[str]) -> Sender:
 
     async def send(delivery: Delivery) -> None:
         path = delivery.parse(Path).path.encode("utf-8", "surrogateescape")
-        await _send(delivery, *_place(path, places))
+        await send_beneath(delivery, *_place(path, places))
 
     return send
 
@@ -41,7 +41,7 @@ def make_location_sender(locations: Mapping[str, str]) -> Sender:
 
     async def send(delivery: Delivery) -> None:
         path, _, _ = delivery.parse(Path).path.partition("?")
-        await _send(delivery, *_place(unquote_to_bytes(path), places))
+        await send_beneath(delivery, *_place(unquote_to_bytes(path), places))
 
     return send
 
@@ -63,7 +63,8 @@ def _place(path: bytes, places: Sequence[tuple[bytes, str]]) -> tuple[str, list[
     raise BadOrder("a file that may not be sent: it is beneath no directory that is configured")
 
 
-async def _send(delivery: Delivery, root: str, names: list[bytes]) -> None:
+async def send_beneath(delivery: Delivery, root: str, names: Sequence[bytes]) -> None:
+    """The file that `names` lead to. Raises NothingToSend, OwnFault."""
     try:
         async with opened(partial(open_beneath, root, names)) as file:
             chosen = select(delivery.request, Validators.of(file.mtime_ns, file.size), file.size)

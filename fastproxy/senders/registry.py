@@ -1,20 +1,46 @@
 """Which senders a backend has: those that its configuration gives something to send."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_network
+
 from fastproxy.config.schema import Send
 from fastproxy.handlers.git_kit import GitRoom
 from fastproxy.protocol import Dialect
+from fastproxy.reactor import Reactor
 from fastproxy.senders.contract import Sender
 from fastproxy.senders.files import make_file_sender, make_location_sender
 from fastproxy.senders.git import make_git_senders
+from fastproxy.senders.objects import Shelf, make_object_sender
+from fastproxy.senders.urls import UrlSenders
+from fastproxy.upstream.pinned import PinnedPools
+from fastproxy.upstream.pool import PoolLimits
 
 
-def make_senders(send: Send, dialect: Dialect, git: GitRoom) -> dict[str, Sender]:
-    """By the kind of the orders."""
+@dataclass(frozen=True, slots=True)
+class SendingKit:
+    """What a worker's senders are made of. `shelves`: all stores, by their names."""
+
+    shelves: Mapping[str, Shelf]
+    reactor: Reactor
+    dialect: Dialect
+    git: GitRoom
+
+
+def make_senders(send: Send, kit: SendingKit) -> tuple[dict[str, Sender], PinnedPools]:
+    """By the kind of the orders; and what is to be closed at the end."""
+    limits = PoolLimits(send.connect_timeout)  # as many as there are readers
+    pools = PinnedPools(kit.reactor, limits, [ip_network(text) for text in send.networks])
     senders: dict[str, Sender] = {}
     if send.files:
         senders["file"] = make_file_sender(send.files)
     if send.locations:
         senders["location"] = make_location_sender(send.locations)
+    if send.stores:
+        chosen = {name: kit.shelves[name] for name in send.stores}
+        senders["object"] = make_object_sender(chosen, send.timeout)
+    if send.hosts:
+        senders |= UrlSenders(send.hosts, pools, send.timeout).by_kind()
     if send.git:
-        senders |= make_git_senders(git, dialect)
-    return senders
+        senders |= make_git_senders(kit.git, kit.dialect)
+    return senders, pools

@@ -81,6 +81,18 @@ class Excerpt:
 MAX_EXCERPT = 1 << 20  # bytes of one answer; see upstream.client
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where one object can be read: at a signed URL, which is a secret, or as a local file.
+
+    The file is what `names` lead to beneath `root`; no symlink is to be followed there.
+    """
+
+    url: str = ""
+    root: str = ""
+    names: tuple[str, ...] = ()
+
+
 class Stage(Enum):
     """How far a write has come."""
 
@@ -167,6 +179,10 @@ class Store(Protocol):
 
         Raises NotThere for no object of that key, or none that reaches `start`.
         """
+        ...
+
+    async def source(self, key: str, *, method: str = "GET") -> Source:
+        """Where to read an object, if it is there, soon and by one request of `method`."""
         ...
 
     async def undo(self, left: Leftover) -> None:

@@ -13,7 +13,15 @@ from contextlib import contextmanager, suppress
 from typing import ParamSpec, TypeVar
 
 from fastproxy.errors import StorageFault, StoreMismatch, StoreRefused, StoreUnavailable
-from fastproxy.storage.contract import REMOVABLE, Excerpt, Leftover, PartBody, Stored, StoreNeeds
+from fastproxy.storage.contract import (
+    REMOVABLE,
+    Excerpt,
+    Leftover,
+    PartBody,
+    Source,
+    Stored,
+    StoreNeeds,
+)
 from fastproxy.storage.folder import Folder, etag_of, segments
 
 P = ParamSpec("P")
@@ -76,6 +84,10 @@ class LocalStore:
     async def read(self, key: str, start: int, length: int) -> Excerpt:
         """Some of a file."""
         return await self.run(self._folder.read, key, start, length)
+
+    async def source(self, key: str, *, method: str = "GET") -> Source:
+        """A file. Raises StoreRefused for a key that leads elsewhere."""
+        return Source(root=self._folder.path, names=tuple(segments(key)))
 
     async def undo(self, left: Leftover) -> None:
         """Remove the object if the write made it; unfinished files are swept at the start."""

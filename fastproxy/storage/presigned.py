@@ -23,6 +23,7 @@ from fastproxy.storage.contract import (
     Excerpt,
     Leftover,
     PartBody,
+    Source,
     Stored,
     StoreNeeds,
 )
@@ -156,6 +157,12 @@ class PresignedStore:
             return await persist(attempt, self._policy)
         except UnsatisfiableRange as fault:
             return nothing_from(start, fault)
+
+    async def source(self, key: str, *, method: str = "GET") -> Source:
+        """The GetURL; raises StoreRefused without one, and for HEAD, which it is not signed for."""
+        if not self._target.get_url or method != "GET":
+            raise StoreRefused("the backend allows no reading")
+        return Source(url=self._target.get_url)
 
     async def undo(self, left: Leftover) -> None:
         """Abort and delete, as far as there are URLs and it came."""

@@ -13,6 +13,7 @@ from fastproxy.storage.contract import (
     Excerpt,
     Leftover,
     PartBody,
+    Source,
     Stage,
     Stored,
     StoreNeeds,
@@ -81,6 +82,11 @@ class S3Store:
     async def read(self, key: str, start: int, length: int) -> Excerpt:
         """A GET of a range."""
         return await self._bucket.read(key, start, length)
+
+    async def source(self, key: str, *, method: str = "GET") -> Source:
+        """A signed URL; ranges and conditions may be asked for with it."""
+        bucket = self._bucket
+        return Source(url=await bucket.control.sign(method, bucket.name(key), {}, []))
 
     async def undo(self, left: Leftover) -> None:
         """Abort the upload; delete the object only if this write made it."""

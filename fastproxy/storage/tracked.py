@@ -13,6 +13,7 @@ from fastproxy.storage.contract import (
     Leftover,
     PartBody,
     PartUpload,
+    Source,
     Stage,
     Store,
     Stored,
@@ -132,6 +133,10 @@ class TrackedStore:
     async def read(self, key: str, start: int, length: int) -> Excerpt:
         """As the store within."""
         return await self._inner.read(key, start, length)
+
+    async def source(self, key: str, *, method: str = "GET") -> Source:
+        """As the store within."""
+        return await self._inner.source(key, method=method)
 
     async def undo(self, left: Leftover) -> None:
         """As the store within."""

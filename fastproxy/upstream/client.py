@@ -9,7 +9,6 @@ import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
-from urllib.parse import urlsplit
 
 from fastproxy.deadlines import NEVER, Timed
 from fastproxy.errors import (
@@ -22,8 +21,9 @@ from fastproxy.errors import (
 from fastproxy.message import Headers, ResponseHead
 from fastproxy.reactor import Reactor
 from fastproxy.upstream.connection import UpstreamConnection
-from fastproxy.upstream.origin import Origin, parse_origin, tls_context
+from fastproxy.upstream.origin import Origin, parse_origin, target_of, tls_context
 from fastproxy.upstream.pool import Pool, PoolLimits
+from fastproxy.upstream.stream import Stream
 from fastproxy.wire.framing import Piece
 from fastproxy.wire.serialize import field_lines, request_head, safe_fields
 
@@ -335,11 +335,9 @@ class HttpClient:
     ) -> Answer:
         """Send one request; raises as `perform`. ValueError for a URL we cannot speak to."""
         origin = parse_origin(url)
-        parts = urlsplit(url)
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         call = Call(
             method,
-            target.encode("ascii"),
+            target_of(url),
             origin.host_header,
             headers,
             body=body,
@@ -347,6 +345,12 @@ class HttpClient:
             may_repeat=method in _MAY_REPEAT,
         )
         return await perform(self._pool(origin), call)
+
+    def stream(self, method: str, url: str, headers: Headers, timeout_s: float) -> Stream:
+        """A request, not sent yet, whose answer is read as it is wanted. ValueError as above."""
+        origin = parse_origin(url)
+        pool = self._pool(origin)
+        return Stream(pool, method, target_of(url), origin.host_header, headers, timeout_s)
 
     def _pool(self, origin: Origin) -> Pool:
         pool = self._pools.get(origin)

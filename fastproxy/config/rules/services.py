@@ -46,6 +46,8 @@ def check_stores(config: Config, source: Source) -> Iterator[Problem]:
     """Directories can be written; buckets are named and their keys can be read."""
     uploads = [route for route in config.route if isinstance(route, UploadRoute)]
     used = {name for route in uploads for name in (route.store, *route.stores)}
+    sending = [backend.send for backend in config.backend.values() if backend.send]
+    used |= {name for send in sending for name in send.stores}
     for name, store in config.store.items():
         key = ("store", name)
         if isinstance(store, LocalStore):
