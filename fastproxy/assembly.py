@@ -32,13 +32,15 @@ from fastproxy.handlers.asgi import AsgiApplication
 from fastproxy.handlers.channel import make_channel
 from fastproxy.handlers.channel_kit import ChannelKit
 from fastproxy.handlers.coroutine import Tasks
+from fastproxy.handlers.deploy_page import make_deployed
+from fastproxy.handlers.error_pages import ErrorPages, Review, make_pages
 from fastproxy.handlers.fixed import make_fixed
 from fastproxy.handlers.form_kit import FormKit
 from fastproxy.handlers.form_upload import make_form
 from fastproxy.handlers.git_http import make_git
 from fastproxy.handlers.git_kit import GitRoom, git_kit
 from fastproxy.handlers.polling import Polling
-from fastproxy.handlers.proxy_pass import Judge, PlainProxy, Target
+from fastproxy.handlers.proxy_pass import PlainProxy, Target
 from fastproxy.handlers.python_handler import make_python
 from fastproxy.handlers.queue import RequestQueue
 from fastproxy.handlers.shield import Shield, ShieldSettings
@@ -197,10 +199,15 @@ class Handlers:
         self.applications: list[AsgiApplication] = []
         self.channels: list[ChannelKit] = []
         self.polling = Polling(config.redis, reactor, metrics)
-        self._judges = {
-            name: self._make_judge(name, backend.send) for name, backend in config.backend.items()
+        self._takeovers = {
+            name: self._make_takeover(name, backend.send)
+            for name, backend in config.backend.items()
+            if backend.send is not None
         }
-        self.by_index: list[Serve] = [self._make_queued(route) for route in config.route]
+        self.by_index: list[Serve] = [
+            make_deployed(self._make_queued(route), route.deploy_page, route.deploy_status)
+            for route in config.route
+        ]
 
     def _make_signers(self) -> dict[Dialect, Signer]:
         """None without a secret. `auth.issuer` is for backends that can be told of it."""
@@ -230,7 +237,8 @@ class Handlers:
         if isinstance(route, FormRoute):
             target, limit = self._targets[route.backend], self._config.limits.body
             kit = FormKit(route, self._upload_kit(route), self._purse)
-            return make_form(kit, PlainProxy(target, limit, websocket=False))
+            judge = self._review(route.backend)
+            return make_form(kit, PlainProxy(target, limit, websocket=False, judge=judge))
         if isinstance(route, UploadRoute):
             return make_upload(self._upload_kit(route))
         if isinstance(route, GitRoute):
@@ -252,7 +260,7 @@ class Handlers:
             route.buffer in ("request", "both"),
             route.buffer in ("response", "both"),
             route.websocket,
-            self._judges[route.backend],
+            self._review(route.backend, make_pages(route)),
         )
         if route.buffer == "none":
             return PlainProxy(target, limit, websocket=route.websocket, judge=settings.judge)
@@ -265,9 +273,11 @@ class Handlers:
 
         return shield
 
-    def _make_judge(self, name: str, send: Send | None) -> Judge | None:
-        if send is None:
-            return None
+    def _review(self, backend: str, pages: ErrorPages | None = None) -> Review | None:
+        take_over = self._takeovers.get(backend)
+        return Review(take_over, pages) if take_over or pages else None
+
+    def _make_takeover(self, name: str, send: Send) -> Takeover:
         dialect = self._targets[name].dialect
         kit = SendingKit(self._stores.shelves, self._reactor, dialect, self.git)
         senders, pools = make_senders(send, kit)
@@ -300,7 +310,7 @@ class Handlers:
     def _make_git(self, route: GitRoute) -> Serve:
         target = self._targets[route.backend]
         signer = self._signer(route, target)
-        limit, judge = self._config.limits.body, self._judge_of(route.backend)
+        limit, judge = self._config.limits.body, self._review(route.backend)
         elsewhere = PlainProxy(target, limit, websocket=False, judge=judge)
         return make_git(git_kit(self.git, route, target, signer, elsewhere))
 

@@ -6,7 +6,7 @@ cdef class Exchange:
     cdef object _remaining
     cdef bint _is_last
     cdef public RequestHead head
-    cdef public object max_body, sink, direct, fault, fields, asker, on_over
+    cdef public object max_body, sink, direct, fault, fields, asker, on_over, pages
     cdef public str path, route_name, peer_ip, remote_ip, request_id
     cdef public int route_index, status, parts, retries
     cdef public bint is_peer_trusted, is_draining, is_parked, was_upgraded

@@ -20,6 +20,7 @@ from fastproxy.wire.serialize import field_lines, response_head, status_line
 # Up to here copying a body behind its head costs less than telling the kernel of two buffers.
 _JOINED_BYTES: Final = 4096
 _BODYLESS: Final = frozenset({204, 304})
+_OWN_WORDS: Final[Headers] = [(b"Content-Type", b"text/plain; charset=utf-8")]
 
 
 class Framing(Enum):
@@ -43,6 +44,14 @@ class Stage(Enum):
 
 
 PENDING, STARTED, OVER = Stage
+
+
+class Pages(Protocol):
+    """What clients are shown in place of our own words."""
+
+    def page(self, status: int) -> tuple[Headers, bytes] | None:
+        """Fields and body for an error; None: nothing better."""
+        ...
 
 
 class Reporter(Protocol):
@@ -77,6 +86,7 @@ class Exchange:
         "is_peer_trusted",
         "max_body",
         "on_over",
+        "pages",
         "parts",
         "path",
         "peer_ip",
@@ -110,6 +120,7 @@ class Exchange:
         self.direct: DirectSink | None = None
         self._stage = PENDING
         self.fault: FastproxyError | None = None
+        self.pages: Pages | None = None  # in place of our own words about errors
         self.path = ""
         self.route_index = -1
         self.route_name = ""
@@ -317,17 +328,15 @@ class Exchange:
         if self.stage is STARTED or fault.status is None:
             self.cut()
             return
-        headers: Headers = [
-            date_field(),
-            (b"Content-Type", b"text/plain; charset=utf-8"),
-            *fields,
-        ]
+        page = self.pages.page(fault.status) if self.pages is not None else None
+        reason = f"{fault.status} {fault.side.value}: {fault.kind}\n"
+        told, body = page or (_OWN_WORDS, reason.encode("ascii"))
+        headers: Headers = [date_field(), *told, *fields]
         if fault.status in (429, 503):
             headers.append((b"Retry-After", b"%d" % fault.retry_after_s))
         if self.request_id:
             headers.append((b"X-Request-Id", self.request_id.encode("latin-1")))
-        reason = f"{fault.status} {fault.side.value}: {fault.kind}\n"
-        self.answer(fault.status, headers, reason.encode("ascii"))
+        self.answer(fault.status, headers, body)
 
     def cut(self) -> None:
         """End without a complete response: the client must be able to tell."""

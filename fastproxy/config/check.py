@@ -37,6 +37,7 @@ RULES: Final[tuple[Rule, ...]] = (
     services.check_stores,
     git.check_git,
     sending.check_sending,
+    sending.check_pages,
     routes.check_routes,
     routes.check_order,
     routes.check_secret,

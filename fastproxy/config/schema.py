@@ -242,6 +242,8 @@ class Route(Match, frozen=True, kw_only=True, tag_field="action"):
 
     name: str = ""  # for logs and metrics; default: its path
     queue: Queue | None = None
+    deploy_page: str = ""  # a file that answers all of the route while it is there
+    deploy_status: int = 503
 
 
 class ProxyRoute(Route, frozen=True, kw_only=True, tag="proxy"):
@@ -252,6 +254,9 @@ class ProxyRoute(Route, frozen=True, kw_only=True, tag="proxy"):
     max_body: Size | None = None
     websocket: bool = False
     poll: Poll | None = None
+    errors: Literal["pass", "html", "json", "text"] = "pass"  # what becomes of a backend's
+    errors_from: int = 400  # statuses below it pass
+    error_pages: str = ""  # a directory of STATUS.html, for "html"
 
 
 class UploadRoute(Route, frozen=True, kw_only=True, tag="upload"):
@@ -317,6 +322,7 @@ class StaticRoute(Route, frozen=True, kw_only=True, tag="static"):
     index: str = "index.html"
     cache_control: str = ""
     strip_prefix: str = ""
+    precompressed: tuple[Literal["br", "zstd", "gzip"], ...] = ()  # FILE.br, .zst, .gz, as wanted
 
 
 class FixedRoute(Route, frozen=True, kw_only=True, tag="fixed"):

@@ -110,18 +110,13 @@ class Link:
 
     def outlet(self) -> int:
         """See ClientSide. It is a duplicate: the transport may close its own while it is in use."""
-        transport = self._transport
-        if (
-            self._descriptor.fd < 0
-            or self._is_ending
-            or transport is None
-            or transport.is_closing()
-        ):
+        transport, fd = self._transport, self._descriptor.fd
+        if fd < 0 or self._is_ending or transport is None or transport.is_closing():
             return -1
         if self.is_blocked or transport.get_write_buffer_size():
             return -1
         try:
-            return os.dup(self._descriptor.fd)
+            return os.dup(fd)
         except OSError:  # no descriptors are left: it goes without
             return -1
 

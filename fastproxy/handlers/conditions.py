@@ -18,9 +18,10 @@ class Validators:
     seconds: int
 
     @classmethod
-    def of(cls, mtime_ns: int, size: int) -> "Validators":
-        """Both from what the file system knows."""
-        return cls(b'"%x-%x"' % (max(mtime_ns, 0), size), mtime_ns // 1_000_000_000)
+    def of(cls, mtime_ns: int, size: int, coding: str = "") -> "Validators":
+        """Both from what the file system knows; `coding`: of a form of the same file."""
+        form = b"-%b" % coding.encode("ascii") if coding else b""
+        return cls(b'"%x-%x%b"' % (max(mtime_ns, 0), size, form), mtime_ns // 1_000_000_000)
 
     @property
     def last_modified(self) -> bytes:

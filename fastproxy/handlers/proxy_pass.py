@@ -10,7 +10,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from fastproxy.errors import BackendClosed, BackendFault, BadResponse, FastproxyError
-from fastproxy.exchange import PENDING, Exchange
+from fastproxy.exchange import PENDING, Exchange, Pages
 from fastproxy.handlers.forwarded import request_lines
 from fastproxy.handlers.reply import BodySource, Dropping, Reply
 from fastproxy.message import ResponseHead
@@ -72,6 +72,11 @@ class Outgoing:
 
 class Judge(Protocol):
     """Who may answer in the place of a backend, by the head of its answer. None: nobody."""
+
+    @property
+    def pages(self) -> Pages | None:
+        """What is shown in place of our own words about errors."""
+        ...
 
     def __call__(self, exchange: Exchange, head: ResponseHead) -> bool:
         """Whether it does; then the exchange has another sink, and gets the answer from there."""
@@ -304,7 +309,10 @@ class ProxyPass:
     ) -> None:
         self._exchange = exchange
         outgoing = client_request(exchange, websocket=websocket)
-        judges = partial(judge, exchange) if judge is not None else None
+        judges = None
+        if judge is not None:
+            judges = partial(judge, exchange)
+            exchange.pages = judge.pages
         self._forwarding = Forwarding(outgoing, target, exchange, exchange, judges)
         exchange.sink = self
 

@@ -80,6 +80,8 @@ class Shield:
         self._gate = Gate()
         self._answer = BufferedAnswer(exchange, arena) if settings.response else None
         self._forwarding: Forwarding | None = None
+        if settings.judge is not None:
+            exchange.pages = settings.judge.pages
         exchange.sink = self
 
     def start(self) -> None:

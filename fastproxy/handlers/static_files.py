@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote_from_bytes
@@ -11,6 +11,7 @@ from fastproxy.config.schema import StaticRoute
 from fastproxy.errors import MethodNotAllowed
 from fastproxy.exchange import Exchange
 from fastproxy.handlers.beneath import Forbidden, IsDirectory, NotServed, RegularFile, open_beneath
+from fastproxy.handlers.codings import SUFFIXES, wanted_codings
 from fastproxy.handlers.conditions import Validators
 from fastproxy.handlers.coroutine import Dialogue, OnLeave, Tasks
 from fastproxy.handlers.media_types import type_of
@@ -58,6 +59,7 @@ class StaticFiles:
         self._root = route.root
         self._index = route.index.encode()
         self._prefix = route.strip_prefix.rstrip("/")
+        self._codings = route.precompressed
         self._fixed_fields: Headers = [_SAFE_TYPE]
         if route.cache_control:
             self._fixed_fields.append((b"Cache-Control", route.cache_control.encode("latin-1")))
@@ -89,7 +91,7 @@ class StaticFiles:
         try:
             if segments is None:
                 raise NotServed(path)
-            file = self._open(segments)
+            file, coding = self._open_best(segments, head)
         except NotServed as reason:
             if isinstance(reason, IsDirectory) and not path.endswith("/"):
                 return _moved(path, head)
@@ -97,7 +99,7 @@ class StaticFiles:
         except Forbidden:
             return _refusal(403, b"403 ours: the file cannot be read\n")
         try:
-            answer = self._answer_with(file, segments, head)
+            answer = self._answer_with(file, segments, head, coding)
             if answer.file is not None and head.method == b"GET":
                 answer.first = file.read_at(answer.offset, min(PIECE, answer.length))
         except BaseException:
@@ -117,6 +119,15 @@ class StaticFiles:
             segments[-1] = self._index
         return segments
 
+    def _open_best(self, segments: list[bytes], head: RequestHead) -> tuple[RegularFile, str]:
+        """The file in the form its client likes best, and which that is; "": as it is."""
+        if segments and self._codings:
+            for coding in wanted_codings(head, self._codings):
+                with suppress(NotServed):
+                    encoded = [*segments[:-1], segments[-1] + SUFFIXES[coding]]
+                    return open_beneath(self._root, encoded), coding
+        return self._open(segments), ""
+
     def _open(self, segments: list[bytes]) -> RegularFile:
         """Raises IsDirectory only when that directory has an index."""
         try:
@@ -127,9 +138,15 @@ class StaticFiles:
             open_beneath(self._root, [*segments, self._index]).close()
             raise
 
-    def _answer_with(self, file: RegularFile, segments: list[bytes], head: RequestHead) -> Answer:
-        chosen = select(head, Validators.of(file.mtime_ns, file.size), file.size)
+    def _answer_with(
+        self, file: RegularFile, segments: list[bytes], head: RequestHead, coding: str
+    ) -> Answer:
+        chosen = select(head, Validators.of(file.mtime_ns, file.size, coding), file.size)
         fields = [*self._fixed_fields, *chosen.fields]
+        if self._codings:
+            fields.append((b"Vary", b"Accept-Encoding"))
+        if coding and chosen.has_body:
+            fields.append((b"Content-Encoding", coding.encode("ascii")))
         if not chosen.has_body:
             return Answer(chosen.status, fields)
         fields.append((b"Content-Type", type_of(segments[-1])))

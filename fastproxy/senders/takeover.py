@@ -16,7 +16,7 @@ _OK: Final = 200
 
 
 class Takeover:
-    """See the module. A Judge."""
+    """See the module. A Judge, but for its pages."""
 
     def __init__(self, senders: Mapping[str, Sender], dialect: Dialect, tasks: Tasks) -> None:
         """`senders`: by the kind that stands in the dialect's send field."""

@@ -156,7 +156,7 @@ REST = {
 }
 STATE = '[server]\nstate_dir = "/state"\n'
 IDENTITY = trustme.CA().issue_cert("localhost").private_key_and_cert_chain_pem
-FOLDERS = {"state_dir", "spill_dir", "root", "path", "archive_cache"}
+FOLDERS = {"state_dir", "spill_dir", "root", "path", "archive_cache", "error_pages"}
 FILES = {"secret_file", "access_key_file", "secret_key_file", "password_file"}
 TLS_FILES = {"cert_file", "key_file", "ca_file", "client_ca_file"}
 
@@ -194,6 +194,8 @@ def make(key: str, value: str, folder: Path) -> Path | str:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.touch(mode=0o600)
         IDENTITY.write_to_path(str(place))  # certificate and key in one, and its own authority
+    elif key == "deploy_page":
+        place.parent.mkdir(parents=True, exist_ok=True)
     elif key in FILES:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(b"k" * 32)

@@ -1,14 +1,15 @@
-"""Rules on what backends may order to be sent."""
+"""Rules on what is sent in a backend's place: what it orders, and pages."""
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 from fastproxy.config.load import Source
 from fastproxy.config.problems import KeyPath, Problem, nearest
 from fastproxy.config.rules.listeners import networks
 from fastproxy.config.rules.places import readable_directory
-from fastproxy.config.schema import Config, Send
+from fastproxy.config.schema import Config, ProxyRoute, Send
 
 _HOST: Final = re.compile(
     r"(?:(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
@@ -36,6 +37,28 @@ def _send(send: Send, source: Source, key: KeyPath) -> Iterator[Problem]:
         if not prefix.startswith("/") or set(prefix) & set("?#%"):
             yield source.problem(place, f'"{prefix}" is not a plain path', 'e.g. "/protected/"')
         yield from readable_directory(source, place, path)
+
+
+def check_pages(config: Config, source: Source) -> Iterator[Problem]:
+    """Pages in place of errors can be read; what answers during a deploy has a status."""
+    for index, route in enumerate(config.route):
+        key: KeyPath = ("route", index)
+        if not 200 <= route.deploy_status <= 599 or route.deploy_status in (204, 304):
+            yield source.problem((*key, "deploy_status"), "is no status of an answer with a page")
+        if route.deploy_page and not Path(route.deploy_page).parent.is_dir():
+            message = f'"{route.deploy_page}" is in no directory that exists'
+            yield source.problem((*key, "deploy_page"), message)
+        if isinstance(route, ProxyRoute):
+            yield from _pages(route, source, key)
+
+
+def _pages(route: ProxyRoute, source: Source, key: KeyPath) -> Iterator[Problem]:
+    if not 400 <= route.errors_from <= 599:
+        yield source.problem((*key, "errors_from"), "is no status of an error")
+    if route.errors == "html":
+        yield from readable_directory(source, (*key, "error_pages"), route.error_pages)
+    elif route.error_pages:
+        yield source.problem((*key, "error_pages"), 'is for errors = "html"')
 
 
 def _others(config: Config, send: Send, source: Source, key: KeyPath) -> Iterator[Problem]:
