@@ -203,10 +203,10 @@ class FileUpload:
         if self._step is Step.OVER:
             return
         self._step = Step.OVER
-        self.buffer.close()
-        if self._task is not None:
+        if self._task is not None:  # first, for it may be sending what the buffer holds
             self._task.cancel()
             await asyncio.wait([self._task])
+        self.buffer.close()
         if self.stored is not None:
             await self.store.drop(self.stored)
             return
