@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from fastproxy.backend import Guard, MemoryReplays, Reason, Refused
-from fastproxy.protocol import AUTHORIZE, decode_secret
+from fastproxy.backend import Guard, MemoryReplays, Reason, Refused, UploadedForm
+from fastproxy.protocol import AUTHORIZE, FORM, decode_secret
 from tests.backend.vectors import document
 
 FILE = Path(__file__).parents[2] / "docs" / "protocol-vectors.json"
@@ -51,6 +51,23 @@ def test_each_case_is_judged_as_the_file_says(case: dict[str, Any]) -> None:
     assert {name: str(given[name] or "") for name in names} == {
         name: str(told[name] or "") for name in names
     }
+
+
+@pytest.mark.parametrize("case", DOCUMENT["forms"], ids=lambda case: case["name"])
+def test_each_form_is_judged_as_the_file_says(case: dict[str, Any]) -> None:
+    def judged() -> UploadedForm:
+        door = guard([])
+        claims = door.verify(FORM, "POST", case["path"], case["token"])
+        return door.form(claims, case["body"].encode())
+
+    if case["refusal"] is not None:
+        with pytest.raises(Refused) as refused:
+            judged()
+        assert refused.value.reason.value == case["refusal"]
+        return
+    assert case["files"] == [
+        {"field": field, "name": file.name, "size": file.size} for field, file in judged().files
+    ]
 
 
 def test_names_of_cases_are_different() -> None:

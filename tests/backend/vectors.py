@@ -17,6 +17,8 @@ from fastproxy.claims import Signer
 from fastproxy.protocol import AUTHORIZE, NATIVE, UPLOAD, body_hash
 from fastproxy.uploads.report import StoredUpload, report
 from fastproxy.uploads.report import told as hear
+from tests.backend.form_vectors import ABOUT as ABOUT_FORMS
+from tests.backend.form_vectors import FormMaker
 
 ABOUT = (
     "Judge each case as the endpoint `purpose` would judge a request of `method` to `path` (decoded"
@@ -251,6 +253,8 @@ def document() -> str:
     nonces = (f"nonce-{number}" for number in range(1000))
     with mock.patch("secrets.token_urlsafe", side_effect=nonces):
         cases = [with_claims(made) for made in (*good(), *bad())]
+        with mock.patch("secrets.token_hex", side_effect=map("{:032x}".format, range(100))):
+            forms = list(FormMaker(signer(), STORED).cases())
     whole = {
         "about": ABOUT,
         "now": NOW,
@@ -258,6 +262,8 @@ def document() -> str:
         "authorize_suffix": "/authorize",
         "secret_files": [_secret_file(secret) for secret in SECRETS],
         "cases": cases,
+        "about_forms": ABOUT_FORMS,
+        "forms": forms,
     }
     return json.dumps(whole, indent=1, ensure_ascii=True) + "\n"
 
