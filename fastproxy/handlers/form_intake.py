@@ -1,8 +1,8 @@
 """The bytes of a form: parsed where they were read, to its fields and into its files.
 
-Those of files are copied once, into the memory of uploads: of a GiB this took 0.05 s, the search for
-boundaries 0.09 s. When that memory has no room, or the backend is being asked for a file, the form
-keeps the rest of one read and the client is paused.
+Those of files are copied once, into the memory of uploads: of a GiB this took 0.05 s, the search
+for boundaries 0.09 s. When that memory has no room, or the backend is being asked for a file, the
+form keeps the rest of one read and the client is paused.
 """
 
 import asyncio

@@ -31,6 +31,7 @@ from tests.servers.seaweed import Seaweed
 from tests.support.fault_proxy import Act, Fault, FaultProxy, fault_proxy, refusal
 from tests.support.monolith import Asked, HangUp, Monolith, Said, monolith, permit
 from tests.support.waiting import eventually
+from tests.uploads.test_scrub import jpeg, scrubbed
 
 B = "x-boundary-x"
 KIND = {"Content-Type": f"multipart/form-data; boundary={B}"}
@@ -83,6 +84,7 @@ def whole_world(tmp_path_factory: pytest.TempPathFactory, seaweed: Seaweed) -> I
             },
             route=[
                 {**form, "path": "/each/**", "authorize_each": True},
+                {**form, "path": "/photos/**", "store": "files", "scrub_images": True},
                 {**form, "path": "/memory/**", "store": "steady"},
                 {**form, "path": "/files/**", "store": "files", "max_size": "64MiB"},
                 {**form, "path": "/small/**", "max_fields": 3, "max_fields_size": "1KiB"},
@@ -222,6 +224,20 @@ def test_httpx_sends_a_form_whose_length_it_does_not_know(world: World) -> None:
     found = only_told(world, "/files/httpx")
     assert found.texts == [("ü", "1")]
     assert found.files[0]["name"] == "ü.txt"
+
+
+@pytest.mark.parametrize("cuts", [(7,), (65_537,)])
+def test_photos_in_a_form_are_stored_without_what_they_tell(
+    world: World, cuts: tuple[int, ...]
+) -> None:
+    """Each begins anew: what was learnt of one is nothing to the next."""
+    photos = [jpeg(size=(300, 200)), jpeg(size=(1500, 1000), quality=95), b"no photo"]
+    path = f"/photos/{len(cuts)}{cuts[0]}"
+    body = form(*((f"p{number}", "a.jpg", photo) for number, photo in enumerate(photos)))
+    assert world.post(path, body, cuts).status == 201
+    stored = [Path(file["path"]).read_bytes() for file in only_told(world, path).files]
+    assert stored == [scrubbed(photos[0]), scrubbed(photos[1]), b"no photo"]
+    assert stored[0] != photos[0]
 
 
 def test_the_backend_is_asked_for_each_file(world: World) -> None:
