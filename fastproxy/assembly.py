@@ -36,6 +36,7 @@ from fastproxy.handlers.deploy_page import make_deployed
 from fastproxy.handlers.error_pages import ErrorPages, Review, make_pages
 from fastproxy.handlers.fixed import make_fixed
 from fastproxy.handlers.form_kit import FormKit
+from fastproxy.handlers.form_listing import Lister
 from fastproxy.handlers.form_upload import make_form
 from fastproxy.handlers.git_http import make_git
 from fastproxy.handlers.git_kit import GitRoom, git_kit
@@ -236,7 +237,7 @@ class Handlers:
             return self._make_proxy(route)
         if isinstance(route, FormRoute):
             target, limit = self._targets[route.backend], self._config.limits.body
-            kit = FormKit(route, self._upload_kit(route), self._purse)
+            kit = FormKit(route, self._upload_kit(route), self._purse, self._lister(route))
             judge = self._review(route.backend)
             return make_form(kit, PlainProxy(target, limit, websocket=False, judge=judge))
         if isinstance(route, UploadRoute):
@@ -283,6 +284,13 @@ class Handlers:
         senders, pools = make_senders(send, kit)
         self._stores.clients.append(pools)
         return Takeover(senders, dialect, self.tasks)
+
+    def _lister(self, route: FormRoute) -> Lister | None:
+        name = route.zip_metadata_store or route.store
+        if not route.zip_metadata:
+            return None
+        store = self._stores.by_name[name]
+        return Lister(route.zip_metadata, name, store, route.zip_members, route.zip_timeout)
 
     def _upload_kit(self, route: UploadRoute) -> UploadKit:
         stores, arena, target = self._stores, self._arena, self._targets[route.backend]

@@ -76,7 +76,7 @@ ALLOWED = {
             "storage",
             "uploads",
         ),
-        *("upstream", "wire"),
+        *("upstream", "wire", "zips"),
     },
     # The near side.
     "front": {

@@ -290,6 +290,10 @@ class FormRoute(UploadRoute, frozen=True, kw_only=True, tag="form"):
     max_fields_size: Size = Size(1 * MiB)  # names and values of all fields together
     max_part_head: Size = Size(8 * KiB)
     max_name: int = 255  # bytes of a field's name, and of a file's; what file systems take
+    zip_metadata: str = ""  # the field in which is told what is in an archive; empty: off
+    zip_metadata_store: str = ""  # where that goes; empty: `store`
+    zip_members: int = 100_000  # an archive of more is told without
+    zip_timeout: Duration = Duration(30)  # to find out what is in an archive
 
 
 class GitRoute(Route, frozen=True, kw_only=True, tag="git"):

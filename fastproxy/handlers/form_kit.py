@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from fastproxy.config.schema import FormRoute
 from fastproxy.errors import BadForm
 from fastproxy.exchange import Exchange
+from fastproxy.handlers.form_listing import Lister
 from fastproxy.handlers.form_window import FormWindow
 from fastproxy.handlers.upload_kit import UploadKit
 from fastproxy.uploads.form import FormFields, Purse
@@ -19,6 +20,7 @@ class FormKit:
     route: FormRoute
     uploads: UploadKit
     purse: Purse
+    lister: Lister | None = None  # of archives
     window: FormWindow = field(init=False)
     limits: FormLimits = field(init=False)
 

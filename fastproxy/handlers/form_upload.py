@@ -15,9 +15,10 @@ from enum import Enum
 
 from fastproxy.errors import BadForm, Bug, FastproxyError, ShuttingDown, TooSlow
 from fastproxy.exchange import Exchange
-from fastproxy.handlers.form_file import abandon
+from fastproxy.handlers.form_file import FileUpload, abandon
 from fastproxy.handlers.form_intake import FormIntake
 from fastproxy.handlers.form_kit import FormKit
+from fastproxy.handlers.form_listing import Listing
 from fastproxy.handlers.reporting_call import ReportingCall, settling
 from fastproxy.handlers.upload_kit import question_of, refuse
 from fastproxy.uploads.answer import Permission
@@ -64,7 +65,7 @@ class Refusal(Exception):
 class FormUpload:
     """One form: Sink of its exchange."""
 
-    __slots__ = ("_exchange", "_fault", "_intake", "_kit", "_report", "_step", "_task")
+    __slots__ = ("_exchange", "_fault", "_intake", "_kit", "_listing", "_report", "_step", "_task")
 
     def __init__(self, exchange: Exchange, kit: FormKit, parser: FormParser) -> None:
         self._exchange = exchange
@@ -72,6 +73,7 @@ class FormUpload:
         self._intake = FormIntake(exchange, kit, parser)
         self._step = Step.NEW
         self._fault: FastproxyError | None = None  # the client's
+        self._listing: Listing | None = None
         self._report: ReportingCall | None = None
         self._task: asyncio.Task[None] | None = None
         exchange.sink = self
@@ -111,7 +113,7 @@ class FormUpload:
     async def _take_back(self, fault: FastproxyError) -> None:
         self._step = Step.OVER
         self._intake.stop(fault)
-        for file in self._intake.files:
+        for file in self._told:
             await file.give_up(fault)
         await self._abandon()
 
@@ -134,7 +136,14 @@ class FormUpload:
         except TimeoutError:
             raise self._late(timeout_s) from None
         await self._abandon()
+        if self._kit.lister is not None and len(self._intake.files) == 1:
+            self._listing = await self._kit.lister.list(self._intake.files[0])
         await self._tell()
+
+    @property
+    def _told(self) -> list[FileUpload | Listing]:
+        """The files, and what is in one of them."""
+        return [*self._intake.files, *([self._listing] if self._listing is not None else [])]
 
     async def _ask(self, head: PartHead | None) -> Permission:
         """Raises Refusal, BackendFault."""
@@ -181,14 +190,14 @@ class FormUpload:
         """Once the report is out the client may leave: the backend's answer alone decides."""
         exchange, kit, intake = self._exchange, self._kit.uploads, self._intake
         question = question_of(exchange)
-        files = [file.told() for file in intake.files]
+        files = [file.told() for file in self._told]
         exchange.upload_bytes = sum(file.upload.size for file in files)
         exchange.parts = sum(file.upload.parts for file in files)
         body, lines = intake.fields.report(files, kit.signer, question.method, question.path)
         self._step = Step.REPORTING
         call = self._report = ReportingCall(exchange, kit.target)
         async with AsyncExitStack() as stack:
-            for file in intake.files:
+            for file in self._told:
                 temporary = file.is_temporary
                 settled = settling(call, file.store, file.hand_over(), is_temporary=temporary)
                 await stack.enter_async_context(settled)

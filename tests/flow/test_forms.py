@@ -2,7 +2,9 @@
 
 import email
 import email.policy
+import gzip
 import hashlib
+import io
 import shutil
 import subprocess
 import uuid
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from zipfile import ZIP_STORED
 
 import httpx
 import pytest
@@ -32,6 +35,7 @@ from tests.support.fault_proxy import Act, Fault, FaultProxy, fault_proxy, refus
 from tests.support.monolith import Asked, HangUp, Monolith, Said, monolith, permit
 from tests.support.waiting import eventually
 from tests.uploads.test_scrub import jpeg, scrubbed
+from tests.zips.archives import archive
 
 B = "x-boundary-x"
 KIND = {"Content-Type": f"multipart/form-data; boundary={B}"}
@@ -89,6 +93,13 @@ def whole_world(tmp_path_factory: pytest.TempPathFactory, seaweed: Seaweed) -> I
                 {**form, "path": "/files/**", "store": "files", "max_size": "64MiB"},
                 {**form, "path": "/small/**", "max_fields": 3, "max_fields_size": "1KiB"},
                 {**form, "path": "/brief/**", "timeout": "1s"},
+                {
+                    **form,
+                    "path": "/zips/**",
+                    "zip_members": 50,
+                    "zip_metadata": "metadata",
+                    "zip_metadata_store": "files",
+                },
                 {**form, "path": "/signed/**", "allowed_hosts": [f"127.0.0.1:{port}"]},
                 {**form, "path": "/**"},
             ],
@@ -394,6 +405,56 @@ def test_a_client_that_stops_is_too_slow(world: World) -> None:
         client.head("POST", "/brief/slow", CHUNKED)
         client.send(b"40\r\n" + form(("a", "1", b"x"))[:64])
         assert client.response().body == b"408 client: too-slow\n"
+    world.nothing_new(before)
+
+
+def listed(metadata: bytes) -> list[bytes]:
+    """The strings of GitLab's list."""
+    file, strings = io.BytesIO(gzip.decompress(metadata)), []
+    while length := file.read(4):
+        strings.append(file.read(int.from_bytes(length, "big")))
+    return strings
+
+
+@pytest.mark.parametrize("size", [10, 12 * MIB])
+def test_an_archive_is_told_with_what_is_in_it(world: World, size: int) -> None:
+    content = archive({"out/a.txt": body_of(size), "log": b"1"}, method=ZIP_STORED)
+    assert world.post("/zips/1", form(("file", "artifacts.zip", content))).status == 201
+    file, metadata = only_told(world, "/zips/1").files
+    assert world.bucket.read(file["key"]) == content
+    assert (metadata["field"], metadata["name"]) == ("metadata", "metadata.gz")
+    assert metadata["store"] == "files"
+    data = Path(metadata["path"]).read_bytes()
+    assert metadata["size"] == len(data)
+    assert metadata["hashes"] == {"sha256": hashlib.sha256(data).hexdigest()}
+    assert listed(data)[2::2] == [b"log", b"out/", b"out/a.txt"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no archive", body_of(MIB), archive({f"{n}": b"" for n in range(51)})],
+    ids=["empty", "text", "noise", "too many members"],
+)
+def test_what_is_no_archive_is_told_without(world: World, content: bytes) -> None:
+    assert world.post("/zips/2", form(("file", "artifacts.zip", content))).status == 201
+    (file,) = only_told(world, "/zips/2").files
+    assert file["size"] == len(content)
+
+
+def test_an_archive_that_cannot_be_read_back_is_told_without(world: World) -> None:
+    content = archive({"a": b"1"}, comment=b"c" * 2000)
+    fault = Fault(b"bytes=1", Act.ANSWER, times=9, answer=refusal(403, "No"))
+    world.storage.expect(fault)
+    assert world.post("/zips/3", form(("file", "artifacts.zip", content))).status == 201
+    assert fault.met
+    assert len(only_told(world, "/zips/3").files) == 1
+
+
+def test_a_refused_report_removes_what_was_listed_too(world: World) -> None:
+    before = world.objects()
+    world.backend.report = lambda asked: Said(422, b"no")
+    answer = world.post("/zips/4", form(("file", "artifacts.zip", archive({"a": b"1"}))))
+    assert answer.status == 422
     world.nothing_new(before)
 
 

@@ -91,6 +91,8 @@ RANGES: Final[dict[type, dict[str, tuple[float, float]]]] = {
         "max_fields_size": (0, 64 * MiB),
         "max_part_head": (256, 64 * KiB),
         "max_name": (1, 4096),
+        "zip_members": (1, _MANY),
+        "zip_timeout": (1, _LONG),
     },
     Git: {
         "processes": (1, 10_000),

@@ -19,6 +19,7 @@ from fastproxy.config.schema import (
     ChannelRoute,
     Config,
     FixedRoute,
+    FormRoute,
     GitRoute,
     PythonRoute,
     S3Store,
@@ -117,6 +118,19 @@ def _matching(route: AnyRoute, source: Source, key: KeyPath) -> Iterator[Problem
             yield source.problem((*key, "methods", at), "methods are upper case", hint)
 
 
+def _zip_metadata(
+    config: Config, route: FormRoute, source: Source, key: KeyPath
+) -> Iterator[Problem]:
+    name = route.zip_metadata_store or route.store
+    store, backend = config.store.get(name), config.backend.get(route.backend)
+    at = (*key, "zip_metadata_store" if route.zip_metadata_store else "zip_metadata")
+    if store is None:
+        yield _unnamed(source, at, name, list(config.store))
+    elif backend is not None and backend.dialect == "gitlab" and isinstance(store, S3Store):
+        message = f'"{name}" is a bucket, and GitLab takes the metadata of artifacts as a file only'
+        yield source.problem(at, message, "name a local store whose directory it knows")
+
+
 def _upload(config: Config, route: UploadRoute, source: Source, key: KeyPath) -> Iterator[Problem]:
     store = config.store.get(route.store)
     if store is None and not (route.allowed_hosts and route.store == _DEFAULT_STORE):
@@ -124,6 +138,8 @@ def _upload(config: Config, route: UploadRoute, source: Source, key: KeyPath) ->
     for at, name in enumerate(route.stores):
         if name not in config.store:
             yield _unnamed(source, (*key, "stores", at), name, list(config.store))
+    if isinstance(route, FormRoute) and route.zip_metadata:
+        yield from _zip_metadata(config, route, source, key)
     yield from crc_library(source, (*key, "hashes"), route.hashes)
     yield from _suffix(route.authorize_suffix, source, key)
     yield from _fixed_path(config, route, source, (*key, "authorize_path"))
