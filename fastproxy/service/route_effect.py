@@ -15,7 +15,7 @@ from fastproxy.config.schema import (
     StaticRoute,
     UploadRoute,
 )
-from fastproxy.config.units import format_size
+from fastproxy.config.units import format_duration, format_size
 
 
 def describe_effect(config: Config, route: AnyRoute, method: str = "", path: str = "") -> str:
@@ -30,6 +30,8 @@ def _action(config: Config, route: AnyRoute, method: str, path: str) -> str:
             buffered = "" if route.buffer == "none" else f", buffering: {route.buffer}"
             limit = config.limits.body if route.max_body is None else route.max_body
             sent = f"{method} {_url(config, route.backend, path)}".strip()
+            if route.poll is not None:
+                return f"poll: held up to {format_duration(route.poll.wait)}, then {sent}"
             return f"proxy: {sent}, bodies up to {format_size(limit)}{buffered}"
         case FormRoute():
             return f"form: files as in {_upload(config, route, method, path)}; else proxy"
@@ -38,10 +40,8 @@ def _action(config: Config, route: AnyRoute, method: str, path: str) -> str:
         case GitRoute():
             return _git(config, route, method, path)
         case ChannelRoute():
-            url = _url(config, route.backend, path)
-            return f"channel: {method} {url}{route.authorize_suffix}, then a WebSocket".replace(
-                "  ", " "
-            )
+            asked = f"GET {_url(config, route.backend, path)}{route.authorize_suffix}"
+            return f"channel: {asked}, then a WebSocket"
         case StaticRoute():
             return f"static: a file beneath {route.root}"
         case FixedRoute():

@@ -10,8 +10,10 @@ from fastproxy.config.problems import ConfigProblems, Problem, Severity
 from fastproxy.config.rules.routes import check_routes
 from fastproxy.config.schema import (
     AsgiRoute,
+    ChannelRoute,
     Config,
     GitRoute,
+    Poll,
     ProxyRoute,
     PythonRoute,
     UploadRoute,
@@ -111,7 +113,8 @@ def _verdict(row: TableRoute, method: bytes, path: str, host: bytes) -> str:
 def _notes(config: Config, row: TableRoute, asked: Asked) -> Iterator[str]:
     route = row.config
     if asked.headers.get("upgrade", "").lower() == "websocket":
-        is_open = isinstance(route, ProxyRoute) and route.websocket
+        is_proxied = isinstance(route, ProxyRoute) and route.websocket
+        is_open = is_proxied or isinstance(route, ChannelRoute)
         yield "websocket: passed on" if is_open else "websocket: this route does not pass it on"
     limit = _body_limit(config, row)
     length = asked.headers.get("content-length", "")
@@ -129,6 +132,8 @@ def _errors(config: Config, source: Source, row: TableRoute) -> Iterator[Problem
 def _body_limit(config: Config, row: TableRoute) -> int | None:
     match row.config:
         case UploadRoute(max_size=limit) | GitRoute(max_push=limit):
+            return limit
+        case ProxyRoute(poll=Poll(max_body=limit)):
             return limit
         case ProxyRoute(max_body=limit) | AsgiRoute(max_body=limit):
             return config.limits.body if limit is None else limit

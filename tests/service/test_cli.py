@@ -308,3 +308,44 @@ def test_a_reader_that_leaves_early_is_no_crash() -> None:
 def test_problems_are_one_error_with_all_lines() -> None:
     error = ConfigProblems([Problem(("a", 1), "bad", "mend it", line=3, origin="f")])
     assert str(error) == "f:3: a[1]: bad (mend it)"
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "said"),
+    [
+        ("/jobs", {}, "=> poll: held up to 50s, then POST http://127.0.0.1:3000/jobs"),
+        ("/jobs", {"Content-Length": "40000"}, "413: the body is larger than 32KiB"),
+        ("/busy", {}, "=> fixed: answer 200 with 0 bytes, 3 at once"),
+        (
+            "/shell",
+            {"Upgrade": "websocket"},
+            "=> channel: GET http://127.0.0.1:3000/shell/authorize, then a WebSocket",
+        ),
+        ("/shell", {"Upgrade": "websocket"}, "websocket: passed on"),
+    ],
+)
+def test_routes_test_tells_of_what_waits(
+    file: Path, say: Say, path: str, headers: dict[str, str], said: str
+) -> None:
+    waiting = """
+[redis]
+url = "redis://127.0.0.1:6379/0"
+[[route]]
+action = "proxy"
+path = "/jobs"
+[route.poll]
+key = "json:token"
+last = "json:seen"
+[[route]]
+action = "fixed"
+path = "/busy"
+[route.queue]
+at_once = 3
+[[route]]
+action = "channel"
+path = "/shell"
+"""
+    file.write_text(file.read_text() + waiting)
+    words = [word for each in headers.items() for word in ("--header", ": ".join(each))]
+    _, out = say("routes", "test", "POST", path, *words, "--config", file)
+    assert said in out
