@@ -25,7 +25,7 @@ from fastproxy.config.schema import (
     UploadRoute,
 )
 from fastproxy.config.secrets import read_secret
-from fastproxy.config.worst_case import memory_reserve
+from fastproxy.config.worst_case import FIELDS_SHARE, memory_reserve
 from fastproxy.errors import StorageFault
 from fastproxy.exchange import Exchange
 from fastproxy.handlers.asgi import AsgiApplication
@@ -71,7 +71,6 @@ log = logging.getLogger(__name__)
 
 Serve = Callable[[Exchange], None]
 
-FIELDS_SHARE: Final = 16  # fields of forms may hold one such share of the budget, besides
 SHARED_CONNECTIONS: Final = 64  # to all hosts whose URLs backends sign
 
 

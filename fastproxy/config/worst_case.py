@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from typing import Final
 
-from fastproxy.config.schema import Config, KiB, MiB, S3Store, UploadRoute
+from fastproxy.config.schema import Config, FormRoute, KiB, MiB, S3Store, UploadRoute
 from fastproxy.config.units import format_size
 
 MASTER: Final = 32 * MiB
@@ -14,6 +14,8 @@ CONNECTION: Final = 8 * KiB  # an idle client: transport, protocol, parser, coun
 SECURE: Final = 64 * KiB  # what TLS adds, once bodies have passed
 CIPHERTEXT: Final = 64 * KiB  # read, of a client that is paused
 RELAY: Final = 128 * KiB  # one 64 KiB write buffer each way while a body is relayed
+FIELDS_SHARE: Final = 16  # fields of forms may hold one such share of the budget, besides
+FORM_WINDOW: Final = 320 * KiB  # into which the forms of a route are read; with the largest head
 WINDOW_SHARE: Final = 32  # of the budget at most one such share is set aside for windows
 S3_MIN_PART: Final = 5 * MiB  # Amazon S3 user guide, "multipart upload limits"
 
@@ -63,12 +65,17 @@ def worst_case(config: Config) -> WorstCase:
     return WorstCase(
         workers=workers(config),
         master=MASTER,
-        base=WORKER,
+        base=WORKER + _forms(config),
         connections=config.limits.connections,
         idle_connection=idle,
         busy_connection=idle + config.limits.header_bytes + RELAY + is_secure * CIPHERTEXT,
         budget=config.memory.budget,
     )
+
+
+def _forms(config: Config) -> int:
+    routes = sum(isinstance(route, FormRoute) for route in config.route)
+    return routes and routes * FORM_WINDOW + config.memory.budget // FIELDS_SHARE
 
 
 def workers(config: Config) -> int:

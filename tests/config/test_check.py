@@ -432,6 +432,19 @@ def test_handlers_are_imported_by_check_alone(
     sys.modules.pop("judged_module", None)
 
 
+def test_the_worst_case_counts_what_forms_hold_besides(room: Room) -> None:
+    """A sixteenth of the budget for their fields, and a window for each route."""
+    form = '\n[[route]]\naction = "form"\npath = "/form/{}"\n'
+    text = s3(room, "connections = 2")
+    plain, _ = room.judge(text)
+    forms = form.format("a") + form.format("b")
+    some, _ = room.judge(text.replace("[[route]]", forms + "\n[[route]]", 1))
+    assert plain is not None
+    assert some is not None
+    more = worst_case(some).worker - worst_case(plain).worker
+    assert more == 256 * MiB // 16 + 2 * 320 * KiB
+
+
 def test_the_worst_case_adds_up(room: Room) -> None:
     config, _ = room.judge(s3(room, "connections = 2"))
     assert config is not None
