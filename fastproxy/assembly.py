@@ -54,6 +54,7 @@ from fastproxy.observe.metrics import WorkerMetrics
 from fastproxy.observe.upload_metrics import UploadMetrics
 from fastproxy.protocol import DIALECTS, NATIVE, Dialect
 from fastproxy.reactor import Reactor
+from fastproxy.senders.files import SENDS_FILES
 from fastproxy.senders.objects import Shelf
 from fastproxy.senders.registry import SendingKit, make_senders
 from fastproxy.senders.takeover import Takeover
@@ -155,7 +156,8 @@ def make_target(name: str, backend: Backend, reactor: Reactor) -> Target:
     tls = tls_context(backend.ca_file, verify=verify) if origin.is_tls else None
     pool = Pool(origin, limits, reactor, tls, backend.tls_server_name)
     dialect = DIALECTS[backend.dialect]
-    return Target(name, pool, backend.header_timeout, backend.body_timeout, dialect)
+    hints = SENDS_FILES if backend.send is not None and backend.send.files else b""
+    return Target(name, pool, backend.header_timeout, backend.body_timeout, dialect, hints)
 
 
 def make_arena(config: Config, loop: asyncio.AbstractEventLoop) -> Arena | None:

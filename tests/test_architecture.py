@@ -61,7 +61,7 @@ ALLOWED = {
     "polls": {"config", "deadlines", "message", "observe"},
     "senders": {
         *("config", "errors", "exchange", "git", "handlers", "message", "protocol"),
-        *("reactor", "storage", "upstream"),
+        *("reactor", "storage", "upstream", "wire"),
     },
     "handlers": {
         *("asking", "claims", "config", "deadlines", "errors", "exchange", "memory", "message"),

@@ -174,7 +174,7 @@ cdef class Lane(Shortcut):
             host = &head.forwarded_host
         at = put(at, data + host.at, host.size)
         at = put(at, b"\r\nX-Request-Id: ", 16)
-        at = put(at, trip.request_id, trip.request_id_size)
+        at = put_bytes(put(at, trip.request_id, trip.request_id_size), trip.way.hints)
         if head.length >= 0:
             at = put(at, b"\r\nContent-Length: ", 18)
             at = put_number(at, head.length)

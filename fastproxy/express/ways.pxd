@@ -8,7 +8,7 @@ cdef class Way:
     cdef readonly long long max_body
     cdef readonly int route_index
     cdef readonly str route_name, path
-    cdef readonly bytes method
+    cdef readonly bytes method, hints
     cdef readonly bint is_head
     cdef readonly RouteRequests requests
     cdef readonly bytes log_fields  # of a line of the access log: what is the same each time

@@ -26,6 +26,7 @@ cdef class Way:
         self.target = handler.target
         self.max_body = handler.max_body
         self.judge = handler.judge
+        self.hints = b"\r\n" + handler.target.hints[:-2] if handler.target.hints else b""
         self.path = resolved.target.path
         self.route_index = resolved.route.index
         self.route_name = resolved.route.name

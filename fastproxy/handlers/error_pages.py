@@ -13,6 +13,7 @@ from typing import Final, Literal
 from fastproxy.config.schema import ProxyRoute
 from fastproxy.exchange import Exchange
 from fastproxy.handlers.origin import TEXT
+from fastproxy.handlers.reply import Dropping, Reply
 from fastproxy.message import Headers, ResponseHead
 
 Kind = Literal["html", "json", "text"]
@@ -38,14 +39,14 @@ class ErrorPages:
         self._pages = pages
         self._least = least
 
-    def __call__(self, exchange: Exchange, head: ResponseHead) -> bool:
-        """Whether it answers in place of what `head` begins."""
+    def __call__(self, exchange: Exchange, head: ResponseHead) -> Reply | None:
+        """As a Judge."""
         if head.status not in _ERRORS or _is_meant(head) or not self._has(head):
-            return False
+            return None
         kept = [field for field in head.headers if field[0].lower() not in _REPLACED]
         field, body = self._page(head.status)
         exchange.answer(head.status, [*kept, field, _FRESH], body)
-        return True
+        return Dropping()
 
     def page(self, status: int) -> tuple[Headers, bytes] | None:
         """See Pages."""
@@ -75,14 +76,15 @@ class ErrorPages:
 class Review:
     """The Judge of one route: who takes answers over, then who replaces errors."""
 
-    take_over: Callable[[Exchange, ResponseHead], bool] | None
+    take_over: Callable[[Exchange, Reply, ResponseHead], Reply | None] | None
     pages: ErrorPages | None
 
-    def __call__(self, exchange: Exchange, head: ResponseHead) -> bool:
+    def __call__(self, exchange: Exchange, reply: Reply, head: ResponseHead) -> Reply | None:
         """See Judge."""
-        if self.take_over is not None and self.take_over(exchange, head):
-            return True
-        return self.pages is not None and self.pages(exchange, head)
+        other = self.take_over(exchange, reply, head) if self.take_over is not None else None
+        if other is None and self.pages is not None:
+            return self.pages(exchange, head)
+        return other
 
 
 def _is_meant(head: ResponseHead) -> bool:

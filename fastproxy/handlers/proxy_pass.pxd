@@ -7,6 +7,7 @@ cdef class Target:
     cdef readonly Pool pool
     cdef readonly double header_timeout_s, body_timeout_s
     cdef readonly object dialect
+    cdef readonly bytes hints
 
 cdef class Outgoing:
     cdef readonly bytes method, target, lines

@@ -24,9 +24,12 @@ _IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", 
 
 
 class Target:
-    """A backend as a handler sees it. Durations in seconds."""
+    """A backend as a handler sees it. Durations in seconds.
 
-    __slots__ = ("body_timeout_s", "dialect", "header_timeout_s", "name", "pool")
+    `hints`: field lines that tell it with each proxied request what we can do for it.
+    """
+
+    __slots__ = ("body_timeout_s", "dialect", "header_timeout_s", "hints", "name", "pool")
 
     def __init__(
         self,
@@ -35,12 +38,14 @@ class Target:
         header_timeout_s: float,
         body_timeout_s: float,
         dialect: Dialect = NATIVE,
+        hints: bytes = b"",
     ) -> None:
         self.name = name
         self.pool = pool
         self.header_timeout_s = header_timeout_s
         self.body_timeout_s = body_timeout_s
         self.dialect = dialect
+        self.hints = hints
 
 
 class Outgoing:
@@ -71,22 +76,25 @@ class Outgoing:
 
 
 class Judge(Protocol):
-    """Who may answer in the place of a backend, by the head of its answer. None: nobody."""
+    """Who may answer in the place of a backend, by the head of its answer."""
 
     @property
     def pages(self) -> Pages | None:
         """What is shown in place of our own words about errors."""
         ...
 
-    def __call__(self, exchange: Exchange, head: ResponseHead) -> bool:
-        """Whether it does; then the exchange has another sink, and gets the answer from there."""
+    def __call__(self, exchange: Exchange, reply: Reply, head: ResponseHead) -> Reply | None:
+        """Where the answer goes instead of to `reply`; None: nowhere else.
+
+        A Dropping: the exchange gets its answer from elsewhere, and has another sink by now.
+        """
         ...
 
 
-def client_request(exchange: Exchange, *, websocket: bool = False) -> Outgoing:
-    """The client's request as the backend gets it."""
+def client_request(exchange: Exchange, *, websocket: bool = False, hints: bytes = b"") -> Outgoing:
+    """The client's request as the backend gets it; `hints`: its target's."""
     head = exchange.head
-    lines = request_lines(exchange)
+    lines = request_lines(exchange) + hints
     if head.expects_continue:
         lines += b"Expect: 100-continue\r\n"
     if websocket and head.upgrade.lower() == b"websocket":
@@ -107,9 +115,9 @@ class Forwarding:
         target: Target,
         source: BodySource,
         reply: Reply,
-        judge: Callable[[ResponseHead], bool] | None = None,
+        judge: Callable[[ResponseHead], Reply | None] | None = None,
     ) -> None:
-        """`judge`: whether another answers in the backend's place."""
+        """`judge`: where the answer goes instead, if anywhere, by its head."""
         self._outgoing = outgoing
         self._target = target
         self._source = source
@@ -209,11 +217,13 @@ class Forwarding:
             self._reply.interim(head)
         else:
             self._reply.backend_s += time.monotonic() - self._started_at
-            if self._judge is None or not self._judge(head):
-                self._reply.respond(head)
-            else:
+            other = self._judge(head) if self._judge is not None else None
+            if isinstance(other, Dropping):
                 self._source.drop_body()
-                self._source = self._reply = Dropping()
+                self._source = self._reply = other
+                return
+            self._reply = other or self._reply
+            self._reply.respond(head)
 
     def _switch(self, head: ResponseHead) -> None:
         """RFC 9110 section 15.2.2: only to what was asked for."""
@@ -308,10 +318,10 @@ class ProxyPass:
         judge: Judge | None = None,
     ) -> None:
         self._exchange = exchange
-        outgoing = client_request(exchange, websocket=websocket)
+        outgoing = client_request(exchange, websocket=websocket, hints=target.hints)
         judges = None
         if judge is not None:
-            judges = partial(judge, exchange)
+            judges = partial(judge, exchange, exchange)
             exchange.pages = judge.pages
         self._forwarding = Forwarding(outgoing, target, exchange, exchange, judges)
         exchange.sink = self

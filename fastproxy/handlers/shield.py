@@ -13,6 +13,7 @@ from typing import Final
 from fastproxy.errors import FastproxyError, MemoryShort
 from fastproxy.exchange import Exchange, Stage
 from fastproxy.handlers.proxy_pass import Forwarding, Judge, Target, client_request
+from fastproxy.handlers.reply import Dropping, Reply
 from fastproxy.memory.arena import Arena
 from fastproxy.memory.parties import Callbacks
 from fastproxy.memory.upload_buffer import UploadBuffer
@@ -98,25 +99,28 @@ class Shield:
         exchange.want_body()
 
     def _forward(self, buffered_length: int | None) -> None:
-        outgoing = client_request(self._exchange, websocket=self._settings.websocket)
+        websocket, hints = self._settings.websocket, self._target.hints
+        outgoing = client_request(self._exchange, websocket=websocket, hints=hints)
         if buffered_length is not None:
             outgoing.length = buffered_length
         reply = self._answer or self._exchange
         source = self._exchange if buffered_length is None else self
-        judges = self._is_replaced if self._settings.judge is not None else None
+        judges = self._judged if self._settings.judge is not None else None
         self._forwarding = Forwarding(outgoing, self._target, source, reply, judges)
         if self._answer is not None:
             self._answer.source = self._forwarding
         self._forwarding.start()
 
-    def _is_replaced(self, head: ResponseHead) -> bool:
+    def _judged(self, head: ResponseHead) -> Reply | None:
         judge = self._settings.judge
-        if judge is None or not judge(self._exchange, head):
-            return False
-        if self._answer is not None:
-            self._answer.count()
-        self._forwarding = self._answer = None  # no cycles for the collector
-        return True
+        if judge is None:
+            return None
+        other = judge(self._exchange, self._answer or self._exchange, head)
+        if isinstance(other, Dropping):
+            if self._answer is not None:
+                self._answer.count()
+            self._forwarding = self._answer = None  # no cycles for the collector
+        return other
 
     async def _send_buffered(self, buffer: UploadBuffer) -> None:
         """The whole request is here: send it as fast as the backend takes it."""

@@ -51,9 +51,15 @@ _OF_THE_BODY: Final = frozenset({
 class Delivery:
     """One answer to be given in the backend's place."""
 
-    def __init__(self, dialogue: Dialogue, head: ResponseHead, text: bytes) -> None:
-        """`head`: the backend's; `text`: the order's JSON."""
+    def __init__(
+        self, dialogue: Dialogue, head: ResponseHead, text: bytes, *, detects: bool = False
+    ) -> None:
+        """`head`: the backend's; `text`: the order's JSON.
+
+        `detects`: the backend wants the type by the first bytes; see detection.py.
+        """
         self.dialogue = dialogue
+        self.detects = detects
         self._head = head
         self._text = text
 

@@ -3,6 +3,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Final
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -13,9 +14,12 @@ from fastproxy.handlers.conditions import Validators
 from fastproxy.handlers.media_types import type_of
 from fastproxy.handlers.selection import select
 from fastproxy.handlers.send_file import send_file
-from fastproxy.handlers.threads import opened
+from fastproxy.handlers.threads import in_thread, opened
 from fastproxy.message import Headers
 from fastproxy.senders.contract import Delivery, Sender
+from fastproxy.senders.detection import LOOKED_AT, detected
+
+SENDS_FILES: Final = b"X-Sendfile-Type: X-Sendfile\r\n"  # Rack::Sendfile, and so GitLab, wants it
 
 
 class Path(msgspec.Struct):
@@ -69,7 +73,10 @@ async def send_beneath(delivery: Delivery, root: str, names: Sequence[bytes]) ->
         async with opened(partial(open_beneath, root, names)) as file:
             chosen = select(delivery.request, Validators.of(file.mtime_ns, file.size), file.size)
             fields: Headers = list(chosen.fields)
-            if chosen.has_body and delivery.kept(b"content-type") is None:
+            if chosen.has_body and delivery.detects and file.size:
+                first = await in_thread(file.read_at, 0, LOOKED_AT)
+                fields += detected(first, delivery.kept(b"content-disposition"))
+            elif chosen.has_body and delivery.kept(b"content-type") is None:
                 fields.append((b"Content-Type", type_of(names[-1])))
             delivery.respond(chosen.status, fields, chosen.content_length)
             if chosen.has_body and not delivery.is_head:

@@ -56,7 +56,7 @@ async def _stream(
     delivery: Delivery, client: HttpClient, method: str, source: Source, timeout_s: float
 ) -> None:
     """No detail of a fault holds the URL: its query is a secret."""
-    stream = client.stream(method, source.url, asked(delivery.request), timeout_s)
+    stream = client.stream(method, source.url, asked(delivery), timeout_s)
     try:
         async with opened_stream(stream):
             if stream.status not in _PASSED:

@@ -5,8 +5,9 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from fastproxy.errors import BackendFault, BackendTimeout, ConnectTimeout
-from fastproxy.message import Headers, RequestHead
+from fastproxy.message import Headers
 from fastproxy.senders.contract import Delivery
+from fastproxy.senders.detection import LOOKED_AT, detected
 from fastproxy.upstream.stream import Stream
 
 _ASKED: Final = frozenset({
@@ -20,9 +21,13 @@ _TOLD: Final = frozenset({
 })  # fmt: skip
 
 
-def asked(head: RequestHead) -> Headers:
-    """What a client says of the bytes it wants; nothing that says who it is."""
-    if head.method not in (b"GET", b"HEAD"):
+def asked(delivery: Delivery) -> Headers:
+    """What a client says of the bytes it wants; nothing that says who it is.
+
+    All of them, when the first ones are to be looked at.
+    """
+    head = delivery.request
+    if head.method not in (b"GET", b"HEAD") or delivery.detects:
         return []
     return [field for field in head.headers if field[0].lower() in _ASKED]
 
@@ -53,10 +58,27 @@ async def relay(
     ]
     if not 300 <= stream.status < 400:
         told = [field for field in told if field[0].lower() != b"location"]
+    pieces = stream.pieces()
+    begun = await _first_of(pieces) if delivery.detects and not delivery.is_head else b""
+    if begun:
+        shown = detected(begun[:LOOKED_AT], delivery.kept(b"content-disposition"))
+        names = {name.lower() for name, _ in shown}
+        told = [field for field in [*first, *told] if field[0].lower() not in names]
+        first = shown
     delivery.respond(stream.status, [*first, *told], stream.length)
-    async for piece in stream.pieces():
+    await delivery.write(begun)
+    async for piece in pieces:
         await delivery.write(piece)
     delivery.end()
+
+
+async def _first_of(pieces: AsyncIterator[bytes]) -> bytes:
+    begun = b""
+    async for piece in pieces:
+        begun += piece
+        if len(begun) >= LOOKED_AT:
+            break
+    return begun
 
 
 def is_timeout(fault: BackendFault) -> bool:

@@ -7,9 +7,11 @@ from typing import Final
 from fastproxy.errors import BadOrder
 from fastproxy.exchange import Exchange
 from fastproxy.handlers.coroutine import Dialogue, OnLeave, Tasks
+from fastproxy.handlers.reply import Dropping, Reply
 from fastproxy.message import ResponseHead
 from fastproxy.protocol import Dialect
 from fastproxy.senders.contract import Delivery, Sender
+from fastproxy.senders.detection import Detecting, wants_detection
 from fastproxy.senders.order import has_order, read_order
 
 _OK: Final = 200
@@ -22,19 +24,21 @@ class Takeover:
         """`senders`: by the kind that stands in the dialect's send field."""
         self._senders = senders
         self._send_field = dialect.send_field.lower().encode("ascii")
+        self._detect_field = dialect.detect_field.lower().encode("ascii")
         self._tasks = tasks
 
-    def __call__(self, exchange: Exchange, head: ResponseHead) -> bool:
+    def __call__(self, exchange: Exchange, reply: Reply, head: ResponseHead) -> Reply | None:
         """See Judge. Of other answers than 200 the order is only taken off."""
         if head.status != _OK or not has_order(head.controls, self._send_field):
-            return False
+            return Detecting(reply) if wants_detection(head, self._detect_field) else None
         dialogue = Dialogue(exchange, OnLeave.CANCEL)
         dialogue.start(self._tasks, partial(self._send, head))
-        return True
+        return Dropping()
 
     async def _send(self, head: ResponseHead, dialogue: Dialogue) -> None:
         order = read_order(head.controls, self._send_field)
         sender = self._senders.get(order.kind)
         if sender is None:
             raise BadOrder(f'"{order.kind}" is not sent for this backend')
-        await sender(Delivery(dialogue, head, order.text))
+        detects = wants_detection(head, self._detect_field)
+        await sender(Delivery(dialogue, head, order.text, detects=detects))

@@ -138,7 +138,7 @@ class UrlSenders:
             target = target_of(url)
             pool = await self._pools.pool(origin)
             method = "HEAD" if delivery.is_head else "GET"
-            headers = [*asked(delivery.request), *fetch.headers]
+            headers = [*asked(delivery), *fetch.headers]
             return Stream(pool, method, target, origin.host_header, headers, fetch.timeout_s)
         except ValueError as error:
             raise BadOrder("a URL that cannot be spoken to") from error

@@ -1,14 +1,17 @@
 """A backend says what is to be sent, and a whole fastproxy sends it in its place."""
 
 import base64
+import contextlib
 import json
 import os
+import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import trustme
 
 from tests.support.harness import Proxy, proxy, to_backend
 from tests.support.origin import Origin, Peer, Script, origin, response
@@ -224,10 +227,10 @@ def test_every_spelling_is_an_order(files: Files, name: str) -> None:
 def test_a_client_cannot_say_how_a_backend_names_files(files: Files) -> None:
     files.orders(b"")
     before = len(files.backend.requests)
-    files.proxy.get(fields="X-Sendfile-Type: X-Sendfile\r\nX-Accel-Mapping: /=/x\r\n")
-    head = files.backend.requests[before].raw_head.lower()
-    assert b"sendfile" not in head
-    assert b"accel" not in head
+    files.proxy.get(fields="X-Sendfile-Type: X-Accel-Redirect\r\nX-Accel-Mapping: /=/x\r\n")
+    request = files.backend.requests[before]
+    assert request.all(b"x-sendfile-type") == [b"X-Sendfile"]
+    assert b"accel" not in request.raw_head.lower()
 
 
 CONTROLS = (
@@ -286,3 +289,104 @@ def test_what_leaves_by_sendfile_counts_as_taken_by_the_reader(tmp_path: Path) -
             assert piece
             size += len(piece)
             pause.wait(0.02)
+
+
+def test_the_type_is_that_of_the_bytes_if_the_backend_wants_it(files: Files) -> None:
+    (files.root / "evil.png").write_bytes(b"<script>alert(1)</script>" * 1000)
+    (files.root / "evil.txt").write_bytes(b"<svg onload=alert(1)>")
+    detect = b"Fastproxy-Detect-Content-Type: true\r\nContent-Disposition: inline; filename=a\r\n"
+    files.orders(sendfile(files.root / "evil.png") + detect)
+    for fields in ("", "Range: bytes=5-9\r\n"):
+        reply = files.proxy.get(fields=fields)
+        assert reply.all(b"content-type") == [b"text/plain; charset=utf-8"]
+        assert reply.all(b"content-disposition") == [b"inline; filename=a"]
+        assert reply.all(b"fastproxy-detect-content-type") == []
+    files.orders(sendfile(files.root / "evil.txt") + detect)
+    reply = files.proxy.get()
+    assert reply.all(b"content-type") == [b"image/svg+xml"]
+    assert reply.all(b"content-disposition") == [b"attachment; filename=a"]
+    for size in (1, 100, 100_000):
+        files.orders(b"Content-Type: text/html\r\n" + detect, b"<b>" * size)
+        reply = files.proxy.get()
+        assert (reply.status, reply.body) == (200, b"<b>" * size)
+        assert reply.all(b"content-type") == [b"text/plain; charset=utf-8"]
+
+
+@pytest.mark.parametrize("host", ["Host: test", "Host:  test"], ids=["express", "general"])
+def test_a_backend_is_told_that_files_are_sent(files: Files, host: str) -> None:
+    files.orders(b"")
+    with files.proxy.client() as client:
+        for fields in ("", "Cookie: a=b\r\n"):
+            client.send(f"GET /hint HTTP/1.1\r\n{host}\r\n{fields}\r\n".encode())
+            client.reply()
+            request = [r for r in files.backend.requests if r.target == b"/hint"][-1]
+            assert request.all(b"x-sendfile-type") == [b"X-Sendfile"]
+
+
+def test_curl_resumes_a_file_and_takes_ranges_of_it(files: Files, tmp_path: Path) -> None:
+    data = (files.root / "deep" / "a b%.bin").read_bytes()
+    files.orders(b"X-Accel-Redirect: /protected/a%20b%25.bin\r\n")
+    url, partial = f"http://127.0.0.1:{files.proxy.port}/x", tmp_path / "partial"
+    partial.write_bytes(data[:1_000_000])
+    subprocess.run(["curl", "-sfC", "-", "-o", partial, url], check=True, timeout=30)
+    assert partial.read_bytes() == data
+    part = subprocess.run(
+        ["curl", "-sf", "-r", "100-199", url], check=True, timeout=30, capture_output=True
+    )
+    assert part.stdout == data[100:200]
+
+
+def test_slow_readers_of_a_large_file_take_no_memory(files: Files) -> None:
+    large = files.root / "gib"
+    with large.open("wb") as file:
+        file.truncate(1 << 30)
+        file.seek((1 << 30) - 4)
+        file.write(b"last")
+    files.orders(sendfile(large))
+    before = files.proxy.rss()
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(files.proxy.client(rcvbuf=16384)) for _ in range(50)]
+        for client in clients:
+            client.send(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+        for client in clients:
+            assert client.head().header(b"content-length") == b"%d" % (1 << 30)
+            client.take(300_000)
+        assert files.proxy.rss() - before < 10 << 20
+        reply = files.proxy.get(fields="Range: bytes=-4\r\n")
+        assert reply.body == b"last"  # and nobody waits for them
+
+
+def test_a_file_that_becomes_shorter_cuts_the_answer(files: Files) -> None:
+    shrinking = files.root / "shrinking"
+    shrinking.write_bytes(b"x" * (64 << 20))
+    files.orders(sendfile(shrinking))
+    with files.proxy.client(rcvbuf=16384) as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+        client.head()
+        client.take(1000)
+        os.truncate(shrinking, 1000)
+        with pytest.raises(ConnectionResetError):
+            client.until_eof()
+    assert files.proxy.get(fields="Range: bytes=0-9\r\n").body == b"x" * 10
+
+
+def test_under_tls_files_are_read_and_written(tmp_path: Path) -> None:
+    data = os.urandom(3_000_000)
+    (tmp_path / "file").write_bytes(data)
+    issued = trustme.CA().issue_cert("localhost")
+    issued.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "pem"))
+    os.chmod(tmp_path / "pem", 0o600)
+    with origin(answering(sendfile(tmp_path / "file"))) as backend:
+        text = (
+            to_backend(backend.address, f'send = {{ files = ["{tmp_path}"] }}')
+            + f"""
+[[listener]]
+address = "127.0.0.1:PORT"
+[[listener.certificate]]
+cert_file = "{tmp_path}/pem"
+"""
+        )
+        with proxy(text) as running:
+            url = f"https://localhost:{running.port}/"
+            got = subprocess.run(["curl", "-skf", url], check=True, capture_output=True, timeout=30)
+            assert got.stdout == data
