@@ -11,6 +11,8 @@ from typing import IO, Final
 
 READ_BYTES: Final = 64 * 1024  # what a pipe holds
 STDERR_BYTES: Final = 4096
+_SMALL: Final = READ_BYTES // 2
+_GATHER_S: Final = 0.001
 
 
 class _End:
@@ -68,11 +70,24 @@ class Inlet(_End):
 class Outlet(_End):
     """What a program writes. One reads at a time."""
 
+    def __init__(self, file: IO[bytes]) -> None:
+        super().__init__(file)
+        self._is_dripping = False
+
     async def read(self) -> bytes:
-        """What is there, waiting for it if need be; b"" at its end."""
+        """What is there, waiting for it if need be; b"" at its end.
+
+        git writes a pack 5 KiB at a time. After little came the next may gather for a millisecond:
+        30 MiB were read in 538 pieces and not in 6048, as fast, and a fetch took 1.5 to 2.1 s of our
+        CPU for a GiB where it had taken 2.7 to 2.8.
+        """
+        if self._is_dripping:
+            await asyncio.sleep(_GATHER_S)
         while not self._file.closed:
             try:
-                return os.read(self._file.fileno(), READ_BYTES)
+                data = os.read(self._file.fileno(), READ_BYTES)
+                self._is_dripping = len(data) < _SMALL
+                return data
             except BlockingIOError:
                 await self._until(self._loop.add_reader, self._loop.remove_reader)
         return b""
