@@ -78,8 +78,8 @@ class Outlet(_End):
         """What is there, waiting for it if need be; b"" at its end.
 
         git writes a pack 5 KiB at a time. After little came the next may gather for a millisecond:
-        30 MiB were read in 538 pieces and not in 6048, as fast, and a fetch took 1.5 to 2.1 s of our
-        CPU for a GiB where it had taken 2.7 to 2.8.
+        30 MiB were read in 538 pieces, not in 6048, as fast, and a fetch took 1.5 to 2.1 s of CPU
+        for a GiB, where it had taken 2.7 to 2.8.
         """
         if self._is_dripping:
             await asyncio.sleep(_GATHER_S)
