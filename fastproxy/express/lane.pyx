@@ -67,7 +67,7 @@ cdef class Lane(Shortcut):
         if not scan_request(data, nbytes, &self._head) or not self._may_take(nbytes):
             return False
         way = self._ways.find(data, &self._head)
-        if way.target is None or not way.target.pool._idle or self._head.length > way.max_body:
+        if way.target is None or self._head.length > way.max_body or not way.target.pool.has_idle():
             return False
         trip = LaneTrip.__new__(LaneTrip)
         trip.lane = self
@@ -209,10 +209,7 @@ cdef class Lane(Shortcut):
         client._wait_until(self.context.limits.body_timeout)
 
     cdef _write_answer(self, const unsigned char* data):
-        """What Exchange.respond and write would make of the answer that was scanned.
-
-        `_out` has room: a head has at most 64 KiB.
-        """
+        """What Exchange.respond and write would make of it. There is room: heads have 64 KiB."""
         cdef PlainHead* head = &self._head
         cdef char* at = put(self._out.memory, data, head.first_line)
         at = put_runs(at, data, head.run, head.runs)
@@ -277,7 +274,9 @@ cdef class LaneTrip(Trip):
     cdef _to_backend(self, Py_ssize_t nbytes):
         """Send what is written, and what is read of the body."""
         cdef UpstreamConnection upstream = self.upstream
-        rest = self.lane._out.send(upstream._descriptor, nbytes)
+        cdef Output out = self.lane._out
+        upstream._sent += out.size + nbytes - out.read_at
+        rest = out.send(upstream._descriptor, nbytes)
         if rest is not None:
             upstream.send(rest)
         if not self.unread:

@@ -6,21 +6,19 @@ renewed. Its high-water mark is zero so that this is known: blocked means that s
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import socket
 import struct
-import termios
 from collections.abc import Sequence
 from typing import Final
 
 from fastproxy.front.probe import PeerState, peer_state
 from fastproxy.readiness import Descriptor
 from fastproxy.wire.framing import Piece
+from fastproxy.wire.kernel import unacknowledged
 from fastproxy.wire.scratch import Scratch
 
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
-_INT: Final = struct.Struct("i")
 
 
 class Link:
@@ -71,7 +69,11 @@ class Link:
         What lies in our kernel has not arrived: of a reader that is slow, up to 4 MiB wait there,
         and the transport hears of room only when a third of that is free.
         """
-        return self._written - self.unsent - _queued(self._transport)
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return self._written
+        queued = unacknowledged(transport.get_extra_info("socket").fileno())
+        return self._written - transport.get_write_buffer_size() - queued
 
     @property
     def peer_state(self) -> PeerState:
@@ -160,13 +162,3 @@ class Link:
         """The transport is gone."""
         self._transport = None
         self._descriptor.forget()
-
-
-def _queued(transport: asyncio.Transport | None) -> int:
-    """Bytes that the kernel has not brought to the peer yet."""
-    if transport is None or transport.is_closing():
-        return 0
-    with contextlib.suppress(OSError, ValueError):  # ValueError: it is closed
-        sock = transport.get_extra_info("socket")
-        return int(_INT.unpack(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(_INT.size)))[0])
-    return 0

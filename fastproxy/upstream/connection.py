@@ -7,23 +7,26 @@ is the receiver's business. Raw framing is never passed on.
 import asyncio
 import contextlib
 import os
-from collections.abc import Sequence
-from enum import Enum
 from typing import Final, Protocol, cast
 
 from fastproxy.deadlines import NEVER, Deadlines
-from fastproxy.errors import BackendClosed, BackendFault, BackendTimeout, BadBody, BadResponse
-from fastproxy.keepalive import watch_peer
+from fastproxy.errors import (
+    BackendClosed,
+    BackendFault,
+    BackendTimeout,
+    BadBody,
+    BadResponse,
+    StaleConnection,
+)
 from fastproxy.message import ResponseHead
-from fastproxy.readiness import Descriptor, Reader
 from fastproxy.shortcut import Trip
+from fastproxy.upstream.link import Link, Phase
 from fastproxy.upstream.receiver import Receiver
 from fastproxy.wire.framing import (
     BodyDecoder,
     Bytes,
     ChunkedDecoder,
     LengthDecoder,
-    Piece,
     UntilCloseDecoder,
 )
 from fastproxy.wire.head import END_OF_HEAD, ResponseHeadParser
@@ -47,30 +50,16 @@ class Home(Protocol):
         ...
 
 
-class Phase(Enum):
-    """What the next byte from the backend is."""
-
-    IDLE = "idle"
-    HEAD = "head"
-    BODY = "body"
-    TUNNEL = "tunnel"
-    CLOSED = "closed"
-
-
 _IDLE, _HEAD, _BODY, _TUNNEL, _CLOSED = Phase
 
 
-class UpstreamConnection(Reader):
+class UpstreamConnection(Link):
     """See the module. `uses` counts exchanges begun: above 1 the connection was a pooled one."""
 
-    _descriptor: Descriptor  # from connection_made on, as is the transport
-
     def __init__(self, home: Home, scratch: Scratch, deadlines: Deadlines, *, copies: bool) -> None:
+        super().__init__(scratch, copies=copies)
         self._home = home
-        self._scratch = scratch
         self._deadlines = deadlines
-        self._copies = copies  # TLS keeps pieces longer than their scratch lives
-        self._transport: asyncio.Transport | None = None
         self._receiver: Receiver | None = None
         self._trip: Trip | None = None  # instead of a receiver
         self._decoder: BodyDecoder | None = None
@@ -79,18 +68,10 @@ class UpstreamConnection(Reader):
         self._may_reuse = False
         self._has_eof = False
         self._body_timeout_s = NEVER
-        super().__init__()
         self.idle_timeout_s = NEVER
-        self.phase = _IDLE
         self.uses = 0
         self.is_request_sent = False
-        self.is_blocked = False
         self.has_answered = False  # any byte of a response has come
-
-    @property
-    def copies(self) -> bool:
-        """Whether `send` copies, as it must under TLS."""
-        return self._copies
 
     @property
     def is_over(self) -> bool:
@@ -110,6 +91,7 @@ class UpstreamConnection(Reader):
         self.is_request_sent = False
         self.has_answered = False
         self._partial_head = b""
+        self._sent = 0
 
     def _leave_trip(self) -> None:
         """Something that the express lane does not know is about to happen."""
@@ -117,31 +99,10 @@ class UpstreamConnection(Reader):
         if trip is not None:
             trip.leave()
 
-    def send(self, pieces: Sequence[Piece]) -> None:
-        """Write pieces in one call to the kernel, as far as it takes them."""
-        if self._transport is None or self.phase is _CLOSED:
-            return
-        if self._copies:
-            self._transport.write(b"".join(pieces))
-            return
-        if len(pieces) == 1:
-            self._transport.write(pieces[0])
-        else:
-            self._transport.writelines(pieces)
-        if self.is_blocked:
-            self._scratch.renew()
-        if self._transport.is_closing():  # the write failed, and closed it
-            self._descriptor.leave()
-
     def expect_answer_within(self, timeout_s: float) -> None:
         """The response head is due `timeout_s` seconds from now."""
         self.deadline = self._deadlines.now + timeout_s
         self._deadlines.watch(self)
-
-    @property
-    def unsent_bytes(self) -> int:
-        """Bytes written that the kernel has not taken yet."""
-        return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
     def rest(self) -> None:
         """Wait for the next exchange, for at most the idle timeout."""
@@ -165,14 +126,6 @@ class UpstreamConnection(Reader):
             self._deadlines.watch(self)
         self._descriptor.resume()
 
-    def send_eof(self) -> None:
-        """Close our sending side: a tunnel's client is done."""
-        if self._transport is not None and not self._transport.is_closing():
-            if self._transport.can_write_eof():
-                self._transport.write_eof()
-            else:
-                self._transport.close()
-
     def abort(self) -> None:
         """End the exchange and the connection now. The receiver hears no more."""
         self._receiver = None
@@ -182,13 +135,8 @@ class UpstreamConnection(Reader):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's have no abstract class
-        sock = transport.get_extra_info("socket")
-        watch_peer(sock)
-        self._descriptor = Descriptor(transport, -1 if self._copies else sock.fileno())
-        # Zero: be told as soon as one byte had to wait, for then the scratch must be left to it.
-        # uvloop's TLS takes "from 0 bytes on" literally, and would pause a connection for ever.
-        self._transport.set_write_buffer_limits(high=1 if self._copies else 0, low=0)
+        # uvloop's transports are registered with no abstract class
+        self._open(cast("asyncio.Transport", transport))
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """See asyncio."""
@@ -196,6 +144,10 @@ class UpstreamConnection(Reader):
 
     def buffer_updated(self, nbytes: int) -> None:
         """See asyncio."""
+        if not self.has_answered and self._is_unasked():
+            self._leave_trip()
+            self._fail(StaleConnection("bytes that were sent before the request had arrived"))
+            return
         trip = self._trip
         if trip is not None:
             if trip.answered(nbytes):

@@ -1,3 +1,7 @@
+cimport cython
+
+from fastproxy.upstream.connection cimport UpstreamConnection
+
 cdef class Pool:
     cdef readonly object origin, reactor
     cdef object _limits, _tls, _server_name, _waiting
@@ -8,6 +12,8 @@ cdef class Pool:
     cdef Py_ssize_t _max_idle
 
     cpdef acquire(self, taker, bint fresh=*)
+    @cython.locals(last=UpstreamConnection)
+    cpdef bint has_idle(self) except -1
     cpdef take_idle(self)
     cpdef cancel(self, taker)
     cpdef give_back(self, connection)

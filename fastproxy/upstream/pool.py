@@ -117,7 +117,7 @@ class Pool:
         """
         if self._idle and fresh:
             self._idle[0].abort()
-        if self._idle and not fresh:
+        if not fresh and self.has_idle():
             taker.connected(self._idle.pop())
         elif not self._limits.max_connections or self.open_count < self._limits.max_connections:
             self._connect(taker)
@@ -129,8 +129,17 @@ class Pool:
             self._waiting[taker] = waiting
             self.reactor.deadlines.watch(waiting)
 
+    def has_idle(self) -> bool:
+        """Whether there is a kept connection; one whose peer has spoken out of turn is none."""
+        while self._idle:
+            last = self._idle[-1]
+            if last.is_silent():
+                return True
+            last.abort()
+        return False
+
     def take_idle(self) -> UpstreamConnection | None:
-        """A kept connection, if there is one."""
+        """A kept connection, if there is one. Ask `has_idle` first."""
         return self._idle.pop() if self._idle else None
 
     def cancel(self, taker: Taker) -> None:
@@ -156,6 +165,9 @@ class Pool:
 
     def give_back(self, connection: UpstreamConnection) -> None:
         """See Home."""
+        if self._waiting and not connection.is_silent():
+            connection.abort()
+            return
         taker = self._next_taker()
         if taker is not None:
             taker.connected(connection)

@@ -52,6 +52,11 @@ def backend_is_gone(world: World) -> None:
     world.asked.far.close()
 
 
+def backend_speaks_unasked(world: World) -> None:
+    """On the kept connection, and nobody has read it yet."""
+    world.asked.far.send(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nstolen")
+
+
 def client_reads(world: World) -> None:
     world.client.read_far()
 

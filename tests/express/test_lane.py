@@ -12,6 +12,7 @@ from tests.express.events import (
     backend_reads,
     backend_resets,
     backend_sends,
+    backend_speaks_unasked,
     client_half_closes,
     client_reads,
     client_resets,
@@ -326,6 +327,27 @@ def test_a_backend_that_reads_slowly_gets_all_of_a_long_body(size: int) -> None:
         assert world.asked.received.split(b"\r\n\r\n", 1)[1].startswith(body + b"GET /a ")
     finally:
         world.close()
+
+
+# -- what nobody asked for -----------------------------------------------------------------------
+
+
+def test_a_backend_that_speaks_unasked_is_not_asked_as_without_the_lane() -> None:
+    again = (client_sends(GET), backend_sends(OK))
+    seen, took_part = play(Setting(), backend_speaks_unasked, *again, *again)
+    assert took_part
+    assert [got.count(b"GET ") for got in seen["backends"]] == [0, 2]
+    assert seen["client"].count(b"\r\n\r\nok") == 2
+
+
+def test_what_was_sent_before_the_request_arrived_is_no_answer_as_without_the_lane() -> None:
+    stolen = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nstolen"
+    events = (client_sends(GET), backend_sends(stolen), backend_sends(OK))
+    seen, took_part = play(Setting(deaf_backend=True), *events)
+    assert took_part
+    assert len(seen["backends"]) == 2
+    assert b"stolen" not in seen["client"]
+    assert seen["client"].endswith(b"\r\n\r\nok")
 
 
 # -- limits of heads -----------------------------------------------------------------------------

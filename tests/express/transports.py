@@ -6,15 +6,28 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 _NARROW = 4608  # the smallest send buffer there is
+_DEAF = 256 * 1024  # more than a peer that does not read has room for
+
+
+def _deaf_pair() -> tuple[socket.socket, socket.socket]:
+    """By TCP: what is sent now waits in our kernel, for the peer has no more room."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _NARROW)
+        near = socket.create_connection(listener.getsockname())
+        far, _ = listener.accept()
+    near.sendall(bytes(_DEAF))
+    return near, far
 
 
 class Transport:
     """One end of a pair of sockets, as a loop would show it. `far` is the peer's end."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, peer: str, *, narrow: bool) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, peer: str, *, narrow: bool, deaf: bool = False
+    ) -> None:
         self._loop = loop
         self._peer = peer
-        self.sock, self.far = socket.socketpair()
+        self.sock, self.far = _deaf_pair() if deaf else socket.socketpair()
         self.sock.setblocking(False)
         self.far.setblocking(False)
         if narrow:

@@ -55,6 +55,7 @@ class Setting:
     idle: int = 1  # kept connections at the start
     narrow_client: bool = False
     narrow_backend: bool = False
+    deaf_backend: bool = False  # the first connection's kernel takes nothing
 
 
 def teapot(exchange: Exchange) -> None:
@@ -106,7 +107,9 @@ class World:
         self.client.connect(self.connection)
 
     def _connect(self) -> Transport:
-        transport = Transport(self.loop, "127.0.0.1", narrow=self.setting.narrow_backend)
+        is_deaf = self.setting.deaf_backend and not self.backends
+        is_narrow = self.setting.narrow_backend
+        transport = Transport(self.loop, "127.0.0.1", narrow=is_narrow, deaf=is_deaf)
         self.backends.append(transport)
         return transport
 

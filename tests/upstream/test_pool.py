@@ -1,13 +1,15 @@
 """The pool by itself: who gets a connection, and what happens to those nobody wants."""
 
 import asyncio
+import threading
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import uvloop
 
 from fastproxy.deadlines import Deadlines
-from fastproxy.errors import BackendBusy, BackendFault, ConnectFailed
+from fastproxy.errors import BackendBusy, BackendFault, ConnectFailed, StaleConnection
 from fastproxy.message import ResponseHead
 from fastproxy.reactor import Reactor
 from fastproxy.upstream.connection import UpstreamConnection
@@ -115,6 +117,77 @@ def test_the_most_recently_used_connection_is_used_next() -> None:
     with origin(hello) as backend:
         with_pool(use, backend.address)
         assert [peer.requests[0].target for peer in backend.peers] == [b"/", b"/"]
+
+
+def has_spoken(connection: UpstreamConnection) -> None:
+    """Bytes lie in the kernel. Meanwhile the loop must not turn: it would read them."""
+    deadline = time.monotonic() + 20
+    while connection.is_silent():
+        assert time.monotonic() < deadline
+
+
+def test_who_has_spoken_out_of_turn_is_not_asked_again() -> None:
+
+    async def use(pool: Pool) -> None:
+        first, second = Taker(), Taker()
+        await exchange(pool, first)
+        backend.peers[0].send(response(b"stolen"))
+        has_spoken(first.got[0])
+        pool.acquire(second)
+        assert second.got == []
+        await until(second.has_connection)
+        second.ask()
+        await until(second.is_answered)
+        assert second.body == b"hello"
+
+    with origin(hello) as backend:
+        with_pool(use, backend.address)
+        assert backend.connections == 2
+
+
+def test_who_has_spoken_out_of_turn_is_not_given_to_one_who_waits() -> None:
+    async def use(pool: Pool) -> None:
+        first, second = Taker(), Taker()
+        pool.acquire(first)
+        await until(first.has_connection)
+        pool.acquire(second)
+        assert second.got == []
+        (connection,) = first.got
+        connection.rest()
+        backend.peers[0].send(response(b"stolen"))
+        has_spoken(connection)
+        pool.give_back(connection)
+        await until(second.has_connection)
+        second.ask()
+        await until(second.is_answered)
+        assert second.body == b"hello"
+
+    with origin(hello) as backend:
+        with_pool(use, backend.address, PoolLimits(max_connections=1))
+        assert backend.connections == 2
+
+
+def test_what_was_sent_before_the_request_arrived_is_no_answer() -> None:
+    """It crosses the request on its way: nothing of that is acknowledged."""
+
+    def deaf(peer: Peer) -> None:
+        is_asked.wait()
+        peer.send(response(b"stolen"))
+
+    async def use(pool: Pool) -> None:
+        taker = Taker()
+        pool.acquire(taker)
+        await until(taker.has_connection)
+        taker.got[0].send([bytes(8 << 20)])  # so that nothing more gets through
+        taker.ask()
+        is_asked.set()
+        await until(lambda: taker.faults)
+        assert [type(fault) for fault in taker.faults] == [StaleConnection]
+        assert (taker.body, taker.is_done) == (b"", False)
+
+    is_asked = threading.Event()
+    with origin(deaf) as backend:
+        with_pool(use, backend.address)
 
 
 def test_a_retry_gets_a_fresh_connection() -> None:

@@ -1,0 +1,2 @@
+cpdef int unread(int fd) noexcept
+cpdef int unacknowledged(int fd) noexcept
