@@ -12,6 +12,7 @@ cdef class Pool:
     cdef Py_ssize_t _max_idle
 
     cpdef acquire(self, taker, bint fresh=*)
+
     @cython.locals(last=UpstreamConnection)
     cpdef bint has_idle(self) except -1
     cpdef take_idle(self)
