@@ -51,6 +51,7 @@ from fastproxy.handlers.upload_body import make_upload
 from fastproxy.handlers.upload_kit import UploadKit
 from fastproxy.memory.arena import Arena
 from fastproxy.observe.metrics import WorkerMetrics
+from fastproxy.observe.takeover_metrics import TakeoverMetrics
 from fastproxy.observe.upload_metrics import UploadMetrics
 from fastproxy.protocol import DIALECTS, NATIVE, Dialect
 from fastproxy.reactor import Reactor
@@ -284,7 +285,7 @@ class Handlers:
         kit = SendingKit(self._stores.shelves, self._reactor, dialect, self.git)
         senders, pools = make_senders(send, kit)
         self._stores.clients.append(pools)
-        return Takeover(senders, dialect, self.tasks)
+        return Takeover(senders, dialect, self.tasks, TakeoverMetrics(self._metrics))
 
     def _lister(self, route: FormRoute) -> Lister | None:
         name = route.zip_metadata_store or route.store

@@ -60,8 +60,8 @@ ALLOWED = {
     "channels": {"asking", "config", "errors", "protocol"},
     "polls": {"config", "deadlines", "message", "observe"},
     "senders": {
-        *("config", "errors", "exchange", "git", "handlers", "message", "protocol"),
-        *("reactor", "storage", "upstream", "wire"),
+        *("config", "errors", "exchange", "git", "handlers", "message", "observe"),
+        *("protocol", "reactor", "storage", "upstream", "wire"),
     },
     "handlers": {
         *("asking", "claims", "config", "deadlines", "errors", "exchange", "memory", "message"),

@@ -90,6 +90,8 @@ ROUTE = Label("route")
 QUEUE = Label("queue")
 GIT_DEEDS = ("fetch", "push", "send")
 GIT_RESULTS = ("ok", *(side.value for side in errors.Side))
+ORDERS = ("file", "location", "object", "url", "send-url", "other")
+ORDER_RESULTS = GIT_RESULTS
 VERSION = Label("version")
 
 METRICS: tuple[Metric, ...] = (
@@ -196,6 +198,12 @@ METRICS: tuple[Metric, ...] = (
         "Requests that git itself was to answer, and whose fault it was if it did not.",
         Label("deed", GIT_DEEDS),
         Label("result", GIT_RESULTS),
+    ),
+    _counter(
+        "fastproxy_orders_total",
+        "Orders of backends to send something in their place, and whose fault it was if not.",
+        Label("kind", ORDERS),
+        Label("result", ORDER_RESULTS),
     ),
     _gauge(
         "fastproxy_git_processes",

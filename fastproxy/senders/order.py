@@ -39,6 +39,16 @@ def has_order(controls: Iterable[tuple[bytes, bytes]], send_field: bytes) -> boo
     return any(name == send_field or name in _PATH_FIELDS for name, _ in controls)
 
 
+def kind_of(controls: Iterable[tuple[bytes, bytes]], send_field: bytes) -> str:
+    """What kind the first order claims to be; it may be no order at all."""
+    for name, value in controls:
+        if name in _PATH_FIELDS:
+            return _PATH_FIELDS[name]
+        if name == send_field:
+            return value.partition(b":")[0].decode("latin-1")
+    return ""
+
+
 def read_order(controls: Iterable[tuple[bytes, bytes]], send_field: bytes) -> Order:
     """The one order among `controls`. Raises BadOrder for none, several, or nonsense."""
     orders = [

@@ -390,3 +390,18 @@ cert_file = "{tmp_path}/pem"
             url = f"https://localhost:{running.port}/"
             got = subprocess.run(["curl", "-skf", url], check=True, capture_output=True, timeout=30)
             assert got.stdout == data
+
+
+def test_orders_are_counted_by_kind_and_by_whose_fault_it_was(files: Files) -> None:
+    def count(kind: str, result: str) -> float:
+        return files.proxy.metric(f'fastproxy_orders_total{{kind="{kind}",result="{result}"}}')
+
+    before = count("file", "ok"), count("file", "backend"), count("other", "backend")
+    files.orders(sendfile(files.root / "hello.txt"))
+    files.proxy.get()
+    files.orders(sendfile(files.root / "none"))
+    files.proxy.get()
+    files.orders(b"Fastproxy-Send: nonsense\r\n")
+    files.proxy.get()
+    after = count("file", "ok"), count("file", "backend"), count("other", "backend")
+    assert [new - old for old, new in zip(before, after, strict=True)] == [1, 1, 1]
