@@ -405,3 +405,29 @@ def test_orders_are_counted_by_kind_and_by_whose_fault_it_was(files: Files) -> N
     files.proxy.get()
     after = count("file", "ok"), count("file", "backend"), count("other", "backend")
     assert [new - old for old, new in zip(before, after, strict=True)] == [1, 1, 1]
+
+
+def test_gitlabs_field_orders_in_its_dialect_and_ours_does_not(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(HELLO)
+    said = {
+        b"/theirs": order("file", path=f"{tmp_path}/a").replace(
+            b"Fastproxy-Send", b"Gitlab-Workhorse-Send-Data"
+        ),
+        b"/ours": order("file", path=f"{tmp_path}/a"),
+        b"/sendfile": sendfile(tmp_path / "a")
+        + b"Gitlab-Workhorse-Detect-Content-Type: true\r\nContent-Type: text/html\r\n",
+    }
+
+    def script(peer: Peer) -> None:
+        while (request := peer.request()) is not None:
+            peer.send(response(b"own", fields=said[request.target]))
+
+    with origin(script) as backend:
+        lines = f'dialect = "gitlab"\nsend = {{ files = ["{tmp_path}"] }}'
+        with proxy(to_backend(backend.address, lines)) as running:
+            assert running.get("/theirs").body == HELLO
+            assert running.get("/ours").body == b"own"
+            reply = running.get("/sendfile")
+            assert reply.body == HELLO
+            assert reply.all(b"content-type") == [b"text/plain; charset=utf-8"]
+            assert b"gitlab" not in reply.raw_head.lower()
