@@ -111,6 +111,21 @@ def test_names_that_are_no_names_are_refused_before_the_file_system_is_asked(seg
         open_beneath("/nowhere/at/all", segments)
 
 
+@pytest.mark.parametrize(
+    "segments",
+    [
+        [b"..", b"secret"],
+        [b"docs", b"..", b"index.html"],
+        [b".", b"index.html"],
+        [b"docs/index.html"],
+    ],
+)
+def test_names_that_are_no_names_lead_to_no_file_that_is_there(root, segments):
+    assert os.path.isfile(os.path.join(os.fsencode(root), *segments))
+    with pytest.raises(NotServed):
+        open_beneath(str(root), segments)
+
+
 def test_no_descriptor_is_left_open_whatever_was_found(root):
     before = sorted(os.listdir("/proc/self/fd"))
     for segments in ([b"index.html"], [b"docs", b"index.html"]):

@@ -84,12 +84,15 @@ class Running:
         """Write the configuration; takes effect at start or reload."""
         self.conf.write_text(json.dumps({"server": self.server, "log": self.log, **more}))
 
-    def start(self, env: dict[str, str] | None = None) -> None:
-        """Start the master."""
+    def start(self, env: dict[str, str] | None = None, stranger: str = "") -> None:
+        """Start the master; `stranger`: a command of the shell, whose process is its child, too."""
         if not self.conf.exists():
             self.configure()
+        command = [sys.executable, "-m", "tests.service.master_under_test", str(self.conf)]
+        if stranger:
+            command = ["sh", "-c", f'{stranger} & exec "$@"', "sh", *command]
         self.process = subprocess.Popen(
-            mortal([sys.executable, "-m", "tests.service.master_under_test", str(self.conf)]),
+            mortal(command),
             cwd=REPOSITORY,
             env={**os.environ, **(env or {})},
         )
@@ -173,11 +176,13 @@ def open_fds(pid: int) -> int:
 
 
 @contextlib.contextmanager
-def running(home: Path, *, wait: bool = True, **server: Any) -> Iterator[Running]:
+def running(
+    home: Path, *, wait: bool = True, stranger: str = "", **server: Any
+) -> Iterator[Running]:
     """A master that is gone, with all its children, when the block ends."""
     master = Running(home, **server)
     try:
-        master.start()
+        master.start(stranger=stranger)
         if wait:
             master.until_ready()
         yield master

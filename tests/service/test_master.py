@@ -27,6 +27,20 @@ def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
         assert master.metric("fastproxy_worker_deaths_total") == 1
 
 
+def test_a_child_that_it_never_had_is_reaped_and_no_concern(tmp_path: Path) -> None:
+    """As process 1 of a container it gets those whose parents have ended."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    with running(tmp_path, stranger=f"read _ <{gate}") as master:
+        worker = master.reply().pid
+        kin = f"/proc/{master.pid}/task/{master.pid}/children"
+        assert len(Path(kin).read_text().split()) == 3
+        gate.write_text("go\n")
+        eventually(lambda: len(Path(kin).read_text().split()) == 2, "reaped")
+        assert master.reply().pid == worker
+        assert not master.logged("died")
+
+
 def test_a_worker_that_keeps_dying_is_tried_again_ever_later(tmp_path: Path) -> None:
     master = Running(tmp_path)
     master.configure(greeting="crash")
