@@ -86,3 +86,7 @@ async def send_beneath(delivery: Delivery, root: str, names: Sequence[bytes]) ->
         raise NothingToSend(f"no such file beneath {root}") from reason
     except Forbidden as reason:
         raise OwnFault(f"a file beneath {root} cannot be read") from reason
+    except ConnectionError:  # ExchangeOver: the client has left
+        raise
+    except OSError as error:  # no descriptors are left, or the disk fails
+        raise OwnFault(f"a file beneath {root} cannot be opened: {error.strerror}") from error
