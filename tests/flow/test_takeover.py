@@ -431,3 +431,43 @@ def test_gitlabs_field_orders_in_its_dialect_and_ours_does_not(tmp_path: Path) -
             assert reply.body == HELLO
             assert reply.all(b"content-type") == [b"text/plain; charset=utf-8"]
             assert b"gitlab" not in reply.raw_head.lower()
+
+
+@pytest.mark.parametrize("buffer", ["none", "request", "response", "both"])
+def test_an_order_is_followed_behind_every_buffer(tmp_path: Path, buffer: str) -> None:
+    (tmp_path / "a").write_bytes(HELLO * 100_000)
+    with origin(answering(sendfile(tmp_path / "a"), b"dropped")) as backend:
+        text = f"""
+[backend.default]
+address = "{backend.address}"
+send = {{ files = ["{tmp_path}"] }}
+[[route]]
+action = "proxy"
+buffer = "{buffer}"
+"""
+        with proxy(text) as running, running.client() as client:
+            for _ in range(3):
+                assert client.get().body == HELLO * 100_000
+                client.send(b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nabcde")
+                assert client.reply().body == HELLO * 100_000
+
+
+def test_an_order_that_comes_before_the_request_is_whole_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(HELLO)
+
+    def early(peer: Peer) -> None:
+        if peer.head() is not None:
+            peer.send(response(b"own", fields=sendfile(tmp_path / "a")))
+            peer.until_eof()
+
+    with origin(early) as backend:
+        send = f'send = {{ files = ["{tmp_path}"] }}'
+        with proxy(to_backend(backend.address, send)) as running:
+            with running.client() as client:
+                client.send(b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 9000000\r\n\r\n")
+                client.send(b"x" * 100_000)
+                reply = client.reply()
+                assert (reply.status, reply.body) == (200, HELLO)
+                assert reply.header(b"connection") == b"close"
+            eventually(lambda: running.connections() == 0, "the client is forgotten")
+            assert running.metric("fastproxy_requests_in_flight") == 0
