@@ -21,6 +21,9 @@ from fastproxy.observe.pulse import Pulse
 
 log = logging.getLogger(__name__)
 
+# Everything is looked at ten times as rarely as Python does by itself: with 8,750 uploads that took
+# 45 ms, on a busy machine up to 170, and came every three seconds; all requests waited meanwhile.
+COLLECTOR = (700, 10, 100)
 STOP_S = 1.0  # SIGINT: time to say goodbye
 _OVERTIME_S = 2.0  # beyond the drain's own deadlines
 _ORPHAN_S = 5.0  # beyond them without a master, which would kill us by then
@@ -117,6 +120,7 @@ def _forget_startup_garbage() -> None:
     """What lives now lives for ever: the collector need not look at it again."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*COLLECTOR)
 
 
 async def _warm_up(app: Serving) -> None:
