@@ -119,8 +119,9 @@ cdef class Chunker:
     cdef Stage stage
     cdef int64_t fixed_size  # 0 when part_size is a function
     cdef object part_size
-    cdef list asked          # the function's answers for the parts from `number` on
     cdef int64_t number      # of the unfinished part
+    cdef int64_t size        # of it, once the function was asked; 0 before
+    cdef list later          # what the function answered for the parts after it, or None
     cdef int64_t handed_over  # bytes of the unfinished part that take() gave away
     cdef readonly int64_t total
     cdef readonly Py_ssize_t tail_size
@@ -128,7 +129,7 @@ cdef class Chunker:
     cdef _Slab slab          # the one being filled, or None
     cdef Py_ssize_t ahead    # empty ones behind it, which an open window reaches into
     cdef Py_ssize_t window   # bytes of the open window; 0: none is open
-    cdef list ready
+    cdef list ready          # None before the first part
 
     def __cinit__(self, SlabPool pool not None, object part_size):
         self.pool = pool
@@ -136,10 +137,8 @@ cdef class Chunker:
         self.part_size = part_size
         if not callable(part_size):
             self.fixed_size = _checked_size(part_size)
-        self.asked = []
         self.number = 1
         self.tail = []
-        self.ready = []
 
     @property
     def tail_slabs(self):
@@ -267,7 +266,7 @@ cdef class Chunker:
         self.slab = None
         self.tail = []
         self.tail_size = 0
-        self.ready = []
+        self.ready = None
 
     def __iter__(self):
         """Complete parts, until there are none."""
@@ -288,9 +287,15 @@ cdef class Chunker:
         """Size of the part `ahead` places after the unfinished one."""
         if self.fixed_size > 0:
             return self.fixed_size
-        while len(self.asked) <= ahead:
-            self.asked.append(_checked_size(self.part_size(self.number + len(self.asked))))
-        return self.asked[ahead]
+        if self.size == 0:
+            self.size = _checked_size(self.part_size(self.number))
+        if ahead == 0:
+            return self.size
+        if self.later is None:
+            self.later = []
+        while len(self.later) < ahead:
+            self.later.append(_checked_size(self.part_size(self.number + len(self.later) + 1)))
+        return self.later[ahead - 1]
 
     cdef int64_t _part_missing(self) except -1:
         return self._size_of(0) - self.handed_over - self.tail_size
@@ -382,9 +387,11 @@ cdef class Chunker:
         return part
 
     cdef int _end_part(self) except -1:
-        self.ready.append(self._freeze_tail(is_end=True))
+        part = self._freeze_tail(is_end=True)
+        if self.ready is None:
+            self.ready = []
+        self.ready.append(part)
         self.number += 1
         self.handed_over = 0
-        if self.asked:
-            self.asked.pop(0)
+        self.size = self.later.pop(0) if self.later else 0
         return 0

@@ -16,6 +16,9 @@ from fastproxy.memory.spill import Spill, Write
 
 _ANY: Final = 1 << 62  # bytes: as good as no limit
 _WINDOW: Final = 1 << 20  # bytes that one read may bring
+# Most of the time an upload has no complete part: these are all uploads', and nothing is added.
+_NO_PARTS: Final[dict[BufferedPart, None]] = {}
+_NONE_WAITS: Final[list[BufferedPart]] = []
 
 
 class Keeper(Protocol):
@@ -110,9 +113,8 @@ class UploadBuffer:
         self._stage = Stage.OPEN
         self._completed = 0  # parts
         self._begun: BufferedPart | None = None  # spilled pieces of the unfinished part
-        # Most uploads never have a part that waits. An empty set and deque were 0.9 KiB of each.
-        self._parts: dict[BufferedPart, None] = {}  # complete and not released
-        self._waiting: list[BufferedPart] = []  # complete and not handed out
+        self._parts = _NO_PARTS  # complete and not released
+        self._waiting = _NONE_WAITS  # complete and not handed out
         self._arrival: asyncio.Future[None] | None = None
         self._tells = False
         self._fault: FastproxyError | None = None
@@ -295,6 +297,8 @@ class UploadBuffer:
             part = self._part_of(piece)
             part.add(piece)
             self._begun = None
+            if not self._completed:
+                self._parts, self._waiting = {}, []
             self._completed += 1
             self._parts[part] = None
             self._waiting.append(part)
