@@ -1,10 +1,13 @@
 """What a second worker brings, and whether it costs: as much CPU for each request as before?
 
-Both cores work, so load and backend must share them, which they would not in earnest. So CPU for a
-request says most: workers that spend no more than one alone, and share no lock, answer twice as
-much on two cores. Where throughput is measured, there is no backend, and the load is a few
-connections that send hundreds of requests at once and let the kernel count the bytes of the
-answers. What it still takes of both cores is missing from the ratio.
+With three cores the workers have two that the load does not use. With two, load and backend take
+theirs of what the workers could have, and throughput says little: then capacity counts, what the
+workers would answer on cores of their own. A worker is one thread, so that is the number of workers
+by the CPU of a request, as long as they share no lock and no client waits for the fuller one: both
+are asked, too.
+
+Throughput and capacity are measured without a backend: the load is a few connections that send
+hundreds of requests at once and let the kernel count the bytes of the answers.
 """
 
 import os
@@ -18,7 +21,7 @@ from pathlib import Path
 
 from benchmarks.connections import after_one_request, connected
 from benchmarks.peers import nginx, ours
-from benchmarks.processes import LOAD_CORE, PROXY_CORE, family
+from benchmarks.processes import CORES, LOAD_CORE, PROXY_CORE, cpu_seconds, family
 from benchmarks.question import Contestant, Peer, Question, Site, Target
 from benchmarks.wrk import CONNECTIONS, WRK_NEED, cpu_per_request
 
@@ -27,17 +30,19 @@ PIPELINES = 8
 BATCH = 500
 WORKERS = 2
 _UNREAD = bytearray(1 << 20)
+_OTHERS = [core for core in CORES if core != LOAD_CORE]
+WORKER_CORES = set(_OTHERS[:WORKERS] if len(_OTHERS) >= WORKERS else (PROXY_CORE, LOAD_CORE))
 FIXED = b"GET /fixed HTTP/1.1\r\nHost: b\r\n\r\n"
 
 
 def on_two_cores(wanted: Contestant, name: str) -> Contestant:
-    """The same, called `name`, with leave to use the load's core, too."""
+    """The same, called `name`, with leave to use as many cores as there are workers."""
 
     @contextmanager
     def start(site: Site) -> Iterator[Peer]:
         with wanted.start(site) as peer:
             for pid in family(peer.pid):
-                os.sched_setaffinity(pid, {PROXY_CORE, LOAD_CORE})
+                os.sched_setaffinity(pid, WORKER_CORES)
             yield replace(peer, name=name)
 
     return Contestant(name, start, wanted.needs)
@@ -51,6 +56,20 @@ NGINX = on_two_cores(nginx(WORKERS="2"), "nginx")
 
 def pipelined(peer: Peer, scale: float) -> float:
     """Requests a second that are answered, asked in batches."""
+    answered, seconds = _answered(peer, scale)
+    return answered / seconds
+
+
+def capacity(peer: Peer, scale: float) -> float:
+    """Requests a second that all workers would answer on cores of their own."""
+    before = cpu_seconds(peer.pid)
+    answered, _ = _answered(peer, scale)
+    workers = 1 if peer.name == ONE else WORKERS
+    return workers * answered / (cpu_seconds(peer.pid) - before)
+
+
+def _answered(peer: Peer, scale: float) -> tuple[float, float]:
+    """Requests, and in how many seconds."""
     with ExitStack() as stack, selectors.DefaultSelector() as selector:
         answer = _size_of_an_answer(peer)
         for _ in range(PIPELINES):
@@ -61,7 +80,7 @@ def pipelined(peer: Peer, scale: float) -> float:
         until, received = started + SECONDS * scale, 0
         while time.monotonic() < until:
             received += _take_and_ask(selector, answer * BATCH)
-        return received / answer / (time.monotonic() - started)
+        return received / answer, time.monotonic() - started
 
 
 def _size_of_an_answer(peer: Peer) -> int:
@@ -130,6 +149,13 @@ QUESTIONS = (
         "two workers, batches of requests",
         "requests/s",
         pipelined,
+        (TWO_WORKERS, ONE_WORKER),
+        () if LOAD_CORE in WORKER_CORES else (Target(1.8, ONE, at_least=True),),
+    ),
+    Question(
+        "two workers, batches of requests: capacity by CPU",
+        "requests/s",
+        capacity,
         (TWO_WORKERS, ONE_WORKER),
         (Target(1.8, ONE, at_least=True),),
     ),

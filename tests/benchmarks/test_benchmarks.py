@@ -74,6 +74,7 @@ def test_the_open_loop_asks_everybody_at_the_rate_of_one() -> None:
     ("title", "than"),
     [
         ("two workers, batches of requests", "one worker"),
+        ("two workers, batches of requests: capacity by CPU", "one worker"),
         ("fuller one of two workers, 64 clients at once", "nginx"),
         ("client that does not read its answer", "nginx"),
     ],
