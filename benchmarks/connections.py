@@ -19,6 +19,7 @@ from benchmarks.peers import CADDY, FASTPROXY, HAPROXY, NGINX
 from benchmarks.processes import (
     LOAD_CORE,
     cpu_seconds,
+    end_on_sigterm,
     family,
     free_port,
     private_bytes,
@@ -203,4 +204,5 @@ def _state(peer: Peer) -> str:
 
 if __name__ == "__main__":
     os.sched_setaffinity(0, {LOAD_CORE})
+    end_on_sigterm()
     show_resets()

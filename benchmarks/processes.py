@@ -2,12 +2,15 @@
 
 import os
 import random
+import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NoReturn
 
 START_S = 15.0
 # The first that we may use; `taskset -c 2,3 python -m benchmarks` chooses others. With two of them
@@ -15,6 +18,15 @@ START_S = 15.0
 CORES = sorted(os.sched_getaffinity(0))
 PROXY_CORE, LOAD_CORE, ORIGIN_CORE = (CORES[min(n, len(CORES) - 1)] for n in range(3))
 CORES_USED = {PROXY_CORE, LOAD_CORE, ORIGIN_CORE}
+
+
+def end_on_sigterm() -> None:
+    """Let SIGTERM unwind this process, and those forked from it: what was started ends, too."""
+
+    def end(number: int, _frame: object) -> NoReturn:
+        sys.exit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def free_port() -> int:

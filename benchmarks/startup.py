@@ -24,6 +24,7 @@ from benchmarks.processes import (
     CORES,
     LOAD_CORE,
     cpu_seconds,
+    end_on_sigterm,
     free_port,
     on_core,
     private_bytes,
@@ -175,6 +176,7 @@ QUESTIONS = (
 
 def main() -> None:
     """Ask these questions alone."""
+    end_on_sigterm()
     with tempfile.TemporaryDirectory(prefix="fastproxy-bench-") as name:
         directory, origin = Path(name), free_port()
         log = directory / "origin.log"

@@ -12,6 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks.processes import end_on_sigterm
 from benchmarks.storm.run import Plan, storm
 
 
@@ -41,6 +42,7 @@ def main() -> int:
         budget_mib=options.budget,
         rate=options.rate,
     )
+    end_on_sigterm()
     with tempfile.TemporaryDirectory() as name:
         home = options.keep or Path(name)
         findings = storm(plan, home, options.spill or home)

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -125,17 +126,20 @@ def site(home: Path, spill: Path, workers: int, budget_mib: int) -> Iterator[Sit
 
 @contextmanager
 def _running(command: Sequence[str], log: Path) -> Iterator[int]:
-    """A process and its pid; in the end SIGTERM, then SIGKILL to all that it started."""
+    """A process and its pid; in the end SIGTERM, then SIGKILL to all that it started.
+
+    Who is told to end before the storm is over is not left the time to drain.
+    """
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
     try:
         yield process.pid
-    finally:
         process.terminate()
-        try:
+        with suppress(subprocess.TimeoutExpired):
             process.wait(END_S)
-        except subprocess.TimeoutExpired:
+    finally:
+        if process.poll() is None:
             for pid in reversed(family(process.pid)):
                 with suppress(ProcessLookupError):
-                    os.kill(pid, 9)
+                    os.kill(pid, signal.SIGKILL)
             process.wait()
