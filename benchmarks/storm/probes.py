@@ -119,4 +119,6 @@ def run(address: tuple[str, int], rate: float, pipe: Connection) -> None:
     with suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
     gc.freeze()
-    pipe.send(uvloop.run(_probe(address, rate, pipe)))
+    probes = uvloop.run(_probe(address, rate, pipe))
+    os.set_blocking(pipe.fileno(), True)  # the loop has changed that, and 25,000 figures are long
+    pipe.send(probes)
