@@ -35,7 +35,7 @@ _TWISTED = re.compile(r"%(?!2[Ff])[0-9A-Fa-f]{2}|\\|//|/;|/\.\.?(?:[/;]|\Z)")
 
 _ACTING: Final = UploadRoute | GitRoute  # more than passing on, on one reading of a path
 _MAX_AMBIGUITIES: Final = 64  # every one makes the readings dearer; honest paths have a handful
-_CACHE_ENTRIES: Final = 4096
+_CACHE_ENTRIES: Final = 1024  # 0.55 KiB each; of more paths than that few come twice
 _CACHE_PATH: Final = 256  # bytes; longer paths are rare and would make the cache heavy
 
 
