@@ -94,7 +94,12 @@ class FormFields:
         told = [_part_head(self._boundary, name) + value.encode() for name, value in ours]
         body = b"\r\n".join([*told, b"--%b--\r\n" % self._boundary])
         body = bytes(self._written) + body
-        paths = {file.field: file.upload.path for file in files}
+        paths: dict[str, str | list[str]] = {
+            file.field: file.upload.path
+            if signer.dialect.is_flat
+            else [each.upload.path for each in files if each.field == file.field]
+            for file in files
+        }
         lines = form_lines(paths, body, signer, method, path)
         kind = b"Content-Type: multipart/form-data; boundary=%b\r\n" % self._boundary
         return body, kind + lines

@@ -85,11 +85,12 @@ def file_fields(
 
 
 def form_lines(
-    files: Mapping[str, str], body: bytes, signer: Signer, method: bytes, path: str
+    files: Mapping[str, str | list[str]], body: bytes, signer: Signer, method: bytes, path: str
 ) -> bytes:
     """The field lines by which a backend knows a form of ours; all but its type and length.
 
-    `files`: the local path of each file, or "", by the name of its field.
+    `files`: the local path of each file, or "", by the name of its field; where a field may have
+    several, all of them.
     """
     dialect = signer.dialect
     claims: dict[str, Any] = {dialect.fields_claim: dict(files)}

@@ -63,7 +63,7 @@ class FormMaker:
     def _mixed(self, name: str, body: str, refusal: str) -> dict[str, Any]:
         """As if fastproxy had signed that body."""
         digest = body_hash(body.encode())
-        claims = {"files": {"photo": ""}, "body_sha256": digest}
+        claims = {"files": {"photo": [""]}, "body_sha256": digest}
         token = self._signer.sign(FORM, b"POST", PATH, **claims).decode()
         return {
             "name": name, "path": PATH, "token": token, "body": body, "refusal": refusal,

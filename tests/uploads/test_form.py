@@ -65,8 +65,15 @@ def test_a_native_form_has_a_token_for_each_file_and_one_for_all() -> None:
     told = claims(token)
     assert (told["aud"], told["field"], told["name"]) == ("fastproxy-file", "photo", "a.png")
     whole = claims(head["Fastproxy-Upload"])
-    assert (whole["aud"], whole["files"]) == ("fastproxy-form", {"photo": "/srv/k"})
+    assert (whole["aud"], whole["files"]) == ("fastproxy-form", {"photo": ["/srv/k"]})
     assert whole["body_sha256"] == hashlib.sha256(body).hexdigest()
+
+
+def test_a_native_form_names_every_file_of_a_field() -> None:
+    second = StoredFile("photo", StoredUpload("7", "s", "k-2", "/srv/k-2", 3, "e"))
+    _, lines = fields().report([FILE, second], signer(NATIVE), b"POST", "/a")
+    whole = claims(lines.split(b"Fastproxy-Upload: ")[1].strip().decode())
+    assert whole["files"] == {"photo": ["/srv/k", "/srv/k-2"]}
 
 
 def test_gitlab_hears_of_files_in_its_own_words() -> None:
