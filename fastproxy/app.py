@@ -157,6 +157,7 @@ class App:
             handlers.tasks.stop(_HANDLER_GRACE_S), handlers.uploads.stop(_HANDLER_GRACE_S)
         )
         await handlers.git.processes.stop()
+        await handlers.scalers.close()
         for application in self._handlers.applications:
             await application.stop()
         await self._stores.close(max(undo_s, _UNDO_GRACE_S))

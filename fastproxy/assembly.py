@@ -17,6 +17,7 @@ from fastproxy.config.schema import (
     FixedRoute,
     FormRoute,
     GitRoute,
+    Images,
     ProxyRoute,
     PythonRoute,
     S3Store,
@@ -49,6 +50,7 @@ from fastproxy.handlers.static_files import make_static
 from fastproxy.handlers.turns import Turns
 from fastproxy.handlers.upload_body import make_upload
 from fastproxy.handlers.upload_kit import UploadKit
+from fastproxy.images.pool import Bounds, Scalers
 from fastproxy.memory.arena import Arena
 from fastproxy.observe.metrics import WorkerMetrics
 from fastproxy.observe.takeover_metrics import TakeoverMetrics
@@ -161,6 +163,17 @@ def make_target(name: str, backend: Backend, reactor: Reactor) -> Target:
     return Target(name, pool, backend.header_timeout, backend.body_timeout, dialect, hints)
 
 
+def _bounds(images: Images) -> Bounds:
+    return Bounds(
+        images.processes,
+        images.queue,
+        images.memory,
+        images.max_source,
+        images.max_pixels,
+        images.timeout,
+    )
+
+
 def make_arena(config: Config, loop: asyncio.AbstractEventLoop) -> Arena | None:
     """The memory of uploads and shields; None when no route needs it."""
     if not any(_needs_memory(route) for route in config.route):
@@ -198,6 +211,7 @@ class Handlers:
         self._purse = Purse(config.memory.budget // FIELDS_SHARE)
         self.tasks = Tasks()
         self.uploads = Tasks()
+        self.scalers = Scalers(_bounds(config.images))
         self.git = GitRoom(config.git, metrics, self.uploads, config.memory.spill_dir)
         self.applications: list[AsgiApplication] = []
         self.channels: list[ChannelKit] = []
@@ -282,7 +296,7 @@ class Handlers:
 
     def _make_takeover(self, name: str, send: Send) -> Takeover:
         dialect = self._targets[name].dialect
-        kit = SendingKit(self._stores.shelves, self._reactor, dialect, self.git)
+        kit = SendingKit(self._stores.shelves, self._reactor, dialect, self.git, self.scalers)
         senders, pools = make_senders(send, kit)
         self._stores.clients.append(pools)
         return Takeover(senders, dialect, self.tasks, TakeoverMetrics(self._metrics))

@@ -60,8 +60,8 @@ ALLOWED = {
     "channels": {"asking", "config", "errors", "protocol"},
     "polls": {"config", "deadlines", "message", "observe"},
     "senders": {
-        *("config", "errors", "exchange", "git", "handlers", "message", "observe"),
-        *("protocol", "reactor", "storage", "upstream", "wire"),
+        *("config", "errors", "exchange", "git", "handlers", "images", "message", "observe"),
+        *("protocol", "reactor", "storage", "upstream", "wire", "zips"),
     },
     "handlers": {
         *("asking", "claims", "config", "deadlines", "errors", "exchange", "memory", "message"),
@@ -92,7 +92,8 @@ ALLOWED = {
     "reporting": {"context", "errors", "exchange", "observe"},
     "gauges": {"front", "handlers", "memory", "observe"},
     "assembly": {
-        *("claims", "config", "errors", "exchange", "handlers", "memory", "observe", "protocol"),
+        *("claims", "config", "errors", "exchange", "handlers", "images", "memory", "observe"),
+        "protocol",
         *("reactor", "senders", "storage", "uploads", "upstream"),
     },
     "app": {

@@ -121,6 +121,7 @@ class Send(Strict, frozen=True, kw_only=True):
     networks: tuple[str, ...] = ()  # CIDRs where those hosts may be besides public addresses
     connect_timeout: Duration = Duration(10)  # to such a host, its name's resolution included
     timeout: Duration = Duration(60)  # of such a host or a store, without progress
+    image_widths: tuple[int, ...] = ()  # pixels to which it may have images made narrower
 
 
 class Backend(Strict, frozen=True, kw_only=True):
@@ -183,6 +184,17 @@ class S3Store(Strict, frozen=True, kw_only=True, tag_field="type", tag="s3"):
     attempts: int = 5  # of one part
     timeout: Duration = Duration(60)  # of one attempt without progress
     connections: int = 64
+
+
+class Images(Strict, frozen=True, kw_only=True):
+    """Processes that make images narrower: what one worker may spend on it."""
+
+    processes: int = 2  # at once
+    queue: int = 20  # images that wait for one of them; more are sent as they are
+    memory: Size = Size(512 * MiB)  # of one process: address space
+    max_source: Size = Size(10 * MiB)  # larger images are sent as they are
+    max_pixels: int = 40_000_000
+    timeout: Duration = Duration(10)  # with waiting
 
 
 class Git(Strict, frozen=True, kw_only=True):
@@ -373,4 +385,5 @@ class Config(Strict, frozen=True, kw_only=True):
     backend: dict[str, Backend] = {}
     store: dict[str, AnyStore] = {}
     git: Git = Git()
+    images: Images = Images()
     route: tuple[AnyRoute, ...] = ()

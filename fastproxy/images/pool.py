@@ -45,6 +45,11 @@ class Scalers:
         self._idle: list[_Child] = []
 
     @property
+    def max_source(self) -> int:
+        """The largest image that is scaled, in bytes."""
+        return self._bounds.max_source
+
+    @property
     def running(self) -> int:
         """Processes that wait for work."""
         return len(self._idle)

@@ -50,6 +50,11 @@ def make_location_sender(locations: Mapping[str, str]) -> Sender:
     return send
 
 
+def beneath_one_of(roots: Sequence[str], path: str) -> tuple[str, list[bytes]]:
+    """The root that an absolute path is beneath, and the names below it. Raises BadOrder."""
+    return _place(path.encode("utf-8", "surrogateescape"), _sorted({root: root for root in roots}))
+
+
 def _sorted(places: Mapping[str, str]) -> list[tuple[bytes, str]]:
     """The longest first, so that the narrowest decides; each ends with one slash."""
     found = [(prefix.rstrip("/").encode() + b"/", root) for prefix, root in places.items()]

@@ -15,7 +15,7 @@ from fastproxy.storage.contract import Source, Store
 from fastproxy.storage.sender import NotThere, fault_of
 from fastproxy.upstream.client import HttpClient
 
-_MAX_KEY: Final = 1024  # bytes; S3's limit
+MAX_KEY: Final = 1024  # bytes; S3's limit
 _PASSED: Final = frozenset({200, 206, 304, 412, 416})
 
 
@@ -40,7 +40,7 @@ def make_object_sender(shelves: Mapping[str, Shelf], timeout_s: float) -> Sender
     async def send(delivery: Delivery) -> None:
         order = delivery.parse(Object)
         shelf = shelves.get(order.store)
-        if shelf is None or not order.key or len(order.key.encode()) > _MAX_KEY:
+        if shelf is None or not order.key or len(order.key.encode()) > MAX_KEY:
             raise BadOrder("an object that may not be sent: of no store that is configured")
         method = "HEAD" if delivery.is_head else "GET"
         source = await shelf.store.source(order.key, method=method)

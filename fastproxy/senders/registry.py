@@ -6,13 +6,17 @@ from ipaddress import ip_network
 
 from fastproxy.config.schema import Send
 from fastproxy.handlers.git_kit import GitRoom
+from fastproxy.images.pool import Scalers
 from fastproxy.protocol import Dialect
 from fastproxy.reactor import Reactor
 from fastproxy.senders.contract import Sender
 from fastproxy.senders.files import make_file_sender, make_location_sender
 from fastproxy.senders.git import make_git_senders
 from fastproxy.senders.objects import Shelf, make_object_sender
+from fastproxy.senders.scaled_images import ImageSenders
+from fastproxy.senders.sources import Sources
 from fastproxy.senders.urls import UrlSenders
+from fastproxy.senders.zip_members import make_zip_senders
 from fastproxy.upstream.pinned import PinnedPools
 from fastproxy.upstream.pool import PoolLimits
 
@@ -25,6 +29,7 @@ class SendingKit:
     reactor: Reactor
     dialect: Dialect
     git: GitRoom
+    scalers: Scalers
 
 
 def make_senders(send: Send, kit: SendingKit) -> tuple[dict[str, Sender], PinnedPools]:
@@ -36,11 +41,17 @@ def make_senders(send: Send, kit: SendingKit) -> tuple[dict[str, Sender], Pinned
         senders["file"] = make_file_sender(send.files)
     if send.locations:
         senders["location"] = make_location_sender(send.locations)
-    if send.stores:
-        chosen = {name: kit.shelves[name] for name in send.stores}
+    chosen = {name: kit.shelves[name] for name in send.stores}
+    if chosen:
         senders["object"] = make_object_sender(chosen, send.timeout)
-    if send.hosts:
-        senders |= UrlSenders(send.hosts, pools, send.timeout).by_kind()
+    urls = UrlSenders(send.hosts, pools, send.timeout) if send.hosts else None
+    if urls is not None:
+        senders |= urls.by_kind()
+    sources = Sources(chosen, send.files, urls)
+    if chosen or send.files or urls is not None:
+        senders |= make_zip_senders(sources)
+    if send.image_widths:
+        senders |= ImageSenders(sources, kit.scalers, send.image_widths).by_kind()
     if send.git:
         senders |= make_git_senders(kit.git, kit.dialect)
     return senders, pools

@@ -12,7 +12,7 @@ from urllib.parse import urljoin, urlsplit
 
 import msgspec
 
-from fastproxy.errors import BackendFault, BadOrder, FastproxyError
+from fastproxy.errors import BackendFault, BadOrder, FastproxyError, NothingToSend
 from fastproxy.message import Headers
 from fastproxy.senders.contract import Delivery, Sender
 from fastproxy.senders.relay import asked, is_timeout, opened_stream, relay
@@ -115,6 +115,26 @@ class UrlSenders:
             ),
         )
 
+    async def read(self, url: str, start: int, length: int) -> tuple[bytes, int]:
+        """Bytes of what is there, and how many there are in all.
+
+        Raises BadOrder, NothingToSend, BackendFault.
+        """
+        asked_for = [(b"Range", b"bytes=%d-%d" % (start, start + length - 1))]
+        stream = await self._open("GET", url, asked_for, self._timeout_s)
+        async with opened_stream(stream):
+            total = (stream.header(b"content-range") or b"").rpartition(b"/")[2]
+            if stream.status == 404:
+                raise NothingToSend("nothing at the URL")
+            if stream.status != 206 or not total.isdigit():
+                raise BadOrder(f"a URL of which no range can be had: {stream.status}")
+            data = bytearray()
+            async for piece in stream.pieces():
+                data += piece
+                if len(data) > length:
+                    raise BadOrder("a URL that gives more than the range")
+        return bytes(data), int(total)
+
     async def _fetch(self, delivery: Delivery, fetch: _Fetch) -> None:
         url = fetch.url
         try:
@@ -132,14 +152,17 @@ class UrlSenders:
         raise BadOrder("a URL with too many redirects")
 
     async def _stream(self, delivery: Delivery, url: str, fetch: _Fetch) -> Stream:
+        method = "HEAD" if delivery.is_head else "GET"
+        headers = [*asked(delivery), *fetch.headers]
+        return await self._open(method, url, headers, fetch.timeout_s)
+
+    async def _open(self, method: str, url: str, headers: Headers, timeout_s: float) -> Stream:
         """Raises BadOrder for a URL that may not be asked, and what the resolution raises."""
         try:
             origin = self._judged(url)
             target = target_of(url)
             pool = await self._pools.pool(origin)
-            method = "HEAD" if delivery.is_head else "GET"
-            headers = [*asked(delivery), *fetch.headers]
-            return Stream(pool, method, target, origin.host_header, headers, fetch.timeout_s)
+            return Stream(pool, method, target, origin.host_header, headers, timeout_s)
         except ValueError as error:
             raise BadOrder("a URL that cannot be spoken to") from error
 

@@ -33,6 +33,7 @@ SECTIONS = {
     '`[store.NAME]` with `type = "local"`': schema.LocalStore,
     '`[store.NAME]` with `type = "s3"`': schema.S3Store,
     "`[git]`": schema.Git,
+    "`[images]`": schema.Images,
     "`[[route]]`": schema.Route,
     "`[route.queue]`": schema.Queue,
     '`[[route]]` with `action = "proxy"`': schema.ProxyRoute,

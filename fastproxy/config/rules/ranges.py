@@ -18,6 +18,7 @@ from fastproxy.config.schema import (
     GiB,
     Git,
     GitRoute,
+    Images,
     KiB,
     Limits,
     Memory,
@@ -100,6 +101,14 @@ RANGES: Final[dict[type, dict[str, tuple[float, float]]]] = {
         "queue": (0, _MANY),
         "queue_timeout": (0, _LONG),
     },
+    Images: {
+        "processes": (1, 1000),
+        "queue": (0, _MANY),
+        "memory": (64 * MiB, 1024 * GiB),
+        "max_source": (0, 1 * GiB),
+        "max_pixels": (1, 1000 * _MANY),
+        "timeout": (0.1, _LONG),
+    },
     GitRoute: {
         "max_push": (1, S3_MAX_OBJECT),
         "max_negotiation": (1 * KiB, 16 * GiB),
@@ -127,7 +136,7 @@ RANGES: Final[dict[type, dict[str, tuple[float, float]]]] = {
 
 def check_ranges(config: Config, source: Source) -> Iterator[Problem]:
     """Every number outside of its range."""
-    for section in ("server", "limits", "memory", "auth", "redis", "git"):
+    for section in ("server", "limits", "memory", "auth", "redis", "git", "images"):
         yield from _table(getattr(config, section), (section,), source)
     for name, backend in config.backend.items():
         yield from _table(backend, ("backend", name), source)

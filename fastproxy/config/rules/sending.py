@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,7 @@ from fastproxy.config.rules.listeners import networks
 from fastproxy.config.rules.places import readable_directory
 from fastproxy.config.schema import Config, ProxyRoute, Send
 
+_MAX_WIDTH: Final = 10_000
 _HOST: Final = re.compile(
     r"(?:(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
 ).fullmatch
@@ -70,6 +72,13 @@ def _others(config: Config, send: Send, source: Source, key: KeyPath) -> Iterato
         if not _HOST(host):
             hint = 'write "example.com", "example.com:8080" or "*.example.com"'
             yield source.problem((*key, "hosts", at), f'"{host}" is not a host', hint)
+    for at, width in enumerate(send.image_widths):
+        if not 1 <= width <= _MAX_WIDTH:
+            message = f"{width} is not a width from 1 to {_MAX_WIDTH}"
+            yield source.problem((*key, "image_widths", at), message)
+    if send.image_widths and find_spec("PIL") is None:
+        hint = "pip install 'fastproxy[images]'"
+        yield source.problem((*key, "image_widths"), "Pillow is not installed", hint)
     yield from networks(source, (*key, "networks"), send.networks)
     if send.networks and not send.hosts:
         yield source.problem((*key, "networks"), "there are no hosts to be there")
