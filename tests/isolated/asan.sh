@@ -7,6 +7,7 @@
 set -eu
 
 python=${1:-python}
+case $python in /*) ;; */*) python=$PWD/$python ;; esac  # we go elsewhere
 [ $# -gt 0 ] && shift
 [ $# -gt 0 ] || set -- tests/chunker tests/wire
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -16,7 +17,7 @@ trap 'rm -rf "$copy"' EXIT
 cp "$root/setup.py" "$root/pyproject.toml" "$root/LICENSE" "$copy"
 tar -C "$root" --exclude=__pycache__ -cf - fastproxy | tar -C "$copy" -xf -
 mkdir "$copy/tests"
-for part in __init__.py conftest.py chunker conformance express fuzz isolated support wire; do
+for part in __init__.py conftest.py chunker conformance express fuzz isolated support test_readiness.py wire; do
     cp -r "$root/tests/$part" "$copy/tests"
 done
 touch "$copy/README.md"
