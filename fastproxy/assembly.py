@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from fastproxy.claims import Signer
+from fastproxy.claims import Signer, version_line
 from fastproxy.config.schema import (
     AnyRoute,
     AnyStore,
@@ -159,7 +159,9 @@ def make_target(name: str, backend: Backend, reactor: Reactor) -> Target:
     tls = tls_context(backend.ca_file, verify=verify) if origin.is_tls else None
     pool = Pool(origin, limits, reactor, tls, backend.tls_server_name)
     dialect = DIALECTS[backend.dialect]
-    hints = SENDS_FILES if backend.send is not None and backend.send.files else b""
+    hints = version_line(dialect)
+    if backend.send is not None and backend.send.files:
+        hints += SENDS_FILES
     return Target(name, pool, backend.header_timeout, backend.body_timeout, dialect, hints)
 
 

@@ -52,7 +52,11 @@ class Signer:
     def question_lines(self, method: bytes, path: str, **claims: Any) -> bytes:
         """The field lines by which a backend knows a question of ours."""
         token = self.sign(protocol.AUTHORIZE, method, path, **claims)
-        lines = b"%b: %b\r\n" % (self.dialect.question_field.encode(), token)
-        if self.dialect.version_field:
-            lines += f"{self.dialect.version_field}: fastproxy-{__version__}\r\n".encode()
-        return lines
+        line = b"%b: %b\r\n" % (self.dialect.question_field.encode(), token)
+        return line + version_line(self.dialect)
+
+
+def version_line(dialect: Dialect) -> bytes:
+    """The field line that says who asks, tells or passes on; empty in a dialect without it."""
+    name = dialect.version_field
+    return f"{name}: fastproxy-{__version__}\r\n".encode() if name else b""

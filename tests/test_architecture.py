@@ -35,7 +35,7 @@ ALLOWED = {
     "config": {"errors", "protocol", "tls"},
     "routes": {"config", "errors"},
     # Bytes and numbers.
-    "wire": {"errors", "message"},
+    "wire": {"errors", "message", "protocol"},
     "observe": {"config", "errors"},
     "reactor": {"deadlines", "readiness", "wire"},
     "context": {"config", "crowd", "observe"},

@@ -162,7 +162,7 @@ class HeldPoll(Timed):
         exchange.is_parked = True
         route.waiting[self] = None
         if not route.needs_fields:
-            self._outgoing = client_request(exchange)
+            self._outgoing = client_request(exchange, hints=route.target.hints)
             exchange.head.headers = []
         self.deadline = route.until()
         route.deadlines.watch(self)
@@ -244,7 +244,7 @@ class HeldPoll(Timed):
 
     def _forward(self) -> None:
         route, exchange = self._route, self._exchange
-        outgoing = self._outgoing or client_request(exchange)
+        outgoing = self._outgoing or client_request(exchange, hints=route.target.hints)
         held = HeldPass(exchange, route.target, outgoing, self._body)
         if route.queue is None:
             held.start()

@@ -16,8 +16,8 @@ from fastproxy.errors import (
 )
 from fastproxy.wire.date import date_field
 from fastproxy.wire.fields import (
-    CLAIM_PREFIX, CLAIMS, CONTROL_PREFIXES, FILES_TO_NAME, FILES_TO_SEND, HOP_BY_HOP,
-    METHOD_OVERRIDES, PRIVATE_PREFIX, PRIVATE_TYPE,
+    CLAIM_PREFIX, CLAIMS, FILES_TO_NAME, FILES_TO_SEND, HOP_BY_HOP, METHOD_OVERRIDES,
+    PRIVATE_PREFIXES, PRIVATE_TYPES,
 )
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -172,7 +172,7 @@ cdef int _request_kind(bytes name) except -1:
     if kind is not None:
         return kind
     # `_` and `-` are one letter to CGI-like backends: X_Private would pose as X-Private.
-    if b"_" in lower or lower.startswith(PRIVATE_PREFIX):
+    if b"_" in lower or lower.startswith(PRIVATE_PREFIXES):
         return DROPPED
     if lower.startswith(CLAIM_PREFIX):
         return CLAIM
@@ -344,7 +344,7 @@ cdef class ResponseHeadParser:
 cdef bint _is_control(bytes lower) except -1:
     """`_` counts as `-`, as whoever reads the answer next may take it."""
     cdef bytes dashed = lower.replace(b"_", b"-") if b"_" in lower else lower
-    return dashed.startswith(CONTROL_PREFIXES) or dashed in FILES_TO_SEND
+    return dashed.startswith(PRIVATE_PREFIXES) or dashed in FILES_TO_SEND
 
 
 cdef _sort_response_fields(ResponseHead head, list headers):
@@ -374,7 +374,7 @@ cdef _sort_response_fields(ResponseHead head, list headers):
             head.is_dated = True
         elif kind == CONTENT_TYPE:
             plain.append(field)
-            head.is_private = value.lower().startswith(PRIVATE_TYPE)
+            head.is_private = value.lower().startswith(PRIVATE_TYPES)
         elif kind == CODING:
             if head.is_chunked or value.lower() != b"chunked" or head.minor_version == 0:
                 raise BadResponse("Transfer-Encoding")

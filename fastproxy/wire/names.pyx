@@ -6,7 +6,7 @@ The tables are those of head.pyx, and what is said of other names is said there,
 from libc.string cimport memchr, memcpy
 
 from fastproxy.wire.fields import (
-    CLAIM_PREFIX, CONTROL_PREFIXES, FILES_TO_SEND, PRIVATE_PREFIX, PRIVATE_TYPE,
+    CLAIM_PREFIX, FILES_TO_SEND, PRIVATE_PREFIXES, PRIVATE_TYPES,
 )
 from fastproxy.wire.head import REQUEST_KINDS, RESPONSE_KINDS
 
@@ -16,6 +16,7 @@ cdef enum:
     _NAME_BYTES = 24  # longer than every name that means something to us
     _NAMES = 8  # of one length
     _CONTROLS = 8
+    _DIALECTS = 2
 
 cdef struct Name:
     char lower[_NAME_BYTES]
@@ -31,7 +32,9 @@ cdef struct Prefix:
 
 cdef Names _REQUEST_NAMES, _RESPONSE_NAMES
 cdef unsigned char _LOWER[256]  # of a letter of a name (RFC 9110 section 5.6.2), else 0
-cdef Prefix _PRIVATE, _PRIVATE_TYPE, _CLAIM
+cdef Prefix _CLAIM
+cdef Prefix _PRIVATE[_DIALECTS]
+cdef Prefix _PRIVATE_TYPE[_DIALECTS]
 cdef Prefix _CONTROL[_CONTROLS]
 cdef int _controls = 0
 
@@ -56,10 +59,12 @@ cdef _set(Prefix* prefix, bytes lower):
     memcpy(prefix.lower, <const char*>lower, prefix.size)
 
 
-_set(&_PRIVATE, PRIVATE_PREFIX)
-_set(&_PRIVATE_TYPE, PRIVATE_TYPE)
 _set(&_CLAIM, CLAIM_PREFIX)
-for _name in (*CONTROL_PREFIXES, *FILES_TO_SEND):
+assert len(PRIVATE_PREFIXES) == len(PRIVATE_TYPES) == _DIALECTS
+for _at in range(_DIALECTS):
+    _set(&_PRIVATE[_at], PRIVATE_PREFIXES[_at])
+    _set(&_PRIVATE_TYPE[_at], PRIVATE_TYPES[_at])
+for _name in (*PRIVATE_PREFIXES, *FILES_TO_SEND):
     _set(&_CONTROL[_controls], _name)
     _controls += 1
 _fill(&_REQUEST_NAMES, REQUEST_KINDS)
@@ -93,6 +98,17 @@ cdef bint _begins(const unsigned char* text, Py_ssize_t size, const Prefix* pref
     return size >= prefix.size and is_lower(text, prefix.lower, prefix.size)
 
 
+cdef bint _begins_as_any(
+    const unsigned char* text, Py_ssize_t size, const Prefix* prefixes
+) noexcept:
+    """One of each dialect's."""
+    cdef int i
+    for i in range(_DIALECTS):
+        if _begins(text, size, &prefixes[i]):
+            return True
+    return False
+
+
 cdef int _known(const Names* names, const unsigned char* name, Py_ssize_t size) noexcept:
     cdef int i
     cdef const Name* entry
@@ -112,7 +128,7 @@ cdef int request_kind(const unsigned char* name, Py_ssize_t size) noexcept:
         return kind
     if memchr(name, b"_", size) != NULL:
         return DROPPED
-    if _begins(name, size, &_PRIVATE):
+    if _begins_as_any(name, size, _PRIVATE):
         return DROPPED
     if _begins(name, size, &_CLAIM):
         return CLAIM
@@ -149,4 +165,4 @@ cdef int response_kind(const unsigned char* name, Py_ssize_t size) noexcept:
 
 cdef bint is_private_type(const unsigned char* text, Py_ssize_t size) noexcept:
     """Whether a Content-Type is between backends and us."""
-    return _begins(text, size, &_PRIVATE_TYPE)
+    return _begins_as_any(text, size, _PRIVATE_TYPE)

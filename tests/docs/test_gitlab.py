@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,19 +72,28 @@ REQUESTS = {
         "PUT /api/v4/jobs/7",
         f"GET {PROJECT}/packages/generic/p/1.0/f.bin",
         "GET /-/cable",
-        "GET /group/project/-/jobs/7/terminal.ws",
         "GET /-/readiness",
         "GET /group/project/-/blob/main/README.md",
         "DELETE /api/v4/projects/7",
+    ],
+    "channel": [
+        "GET /group/sub/project/-/jobs/7/terminal.ws",
+        "GET /group/project/-/jobs/7/proxy.ws?service=a",
     ],
     "static": ["GET /assets/application-0123.js"],
 }
 
 
+def furnished(text: str, place: Path) -> str:
+    """The configuration with all that it names beneath `place`."""
+    text = completed(text, place)
+    return re.sub(r'^    "(/.*)",$', rf'    "{place}\1",', text, flags=re.MULTILINE)
+
+
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> RouteTable:
     place = tmp_path_factory.mktemp("table")
-    (place / "fastproxy.toml").write_text(completed(TEXT, place))
+    (place / "fastproxy.toml").write_text(furnished(TEXT, place))
     config, problems = load_judged(place / "fastproxy.toml", {})
     assert not [each for each in problems if each.severity is Severity.ERROR]
     return RouteTable(config.route)
@@ -106,12 +116,12 @@ def test_what_only_workhorse_can_do_goes_on_to_it(table: RouteTable) -> None:
     beside -= {"assets"}
     assert beside == {
         "git_receive_pack", "ssh_upload_pack", "ssh_receive_pack", "duo_workflow_ws",
-        "project_environments_terminal_ws", "project_jobs_terminal_ws", "project_jobs_proxy_ws",
+        "project_environments_terminal_ws", "dependency_proxy",
     }  # fmt: skip
 
 
 def test_the_table_passes_check(tmp_path: Path) -> None:
-    (tmp_path / "fastproxy.toml").write_text(completed(TEXT, tmp_path))
+    (tmp_path / "fastproxy.toml").write_text(furnished(TEXT, tmp_path))
     judged = shell("fastproxy check fastproxy.toml", tmp_path)
     assert judged.returncode == 0, judged.stdout + judged.stderr
 
@@ -119,7 +129,7 @@ def test_the_table_passes_check(tmp_path: Path) -> None:
 @contextmanager
 def served(text: str, place: Path) -> Iterator[tuple[Proxy, Rails]]:
     """A configuration as it stands, between its clients and a Rails."""
-    text = completed(text, place)
+    text = furnished(text, place)
     for secret in place.rglob(".gitlab_workhorse_secret"):
         secret.write_bytes(base64.b64encode(SECRET) + b"\n")
     with rails(SECRET, place) as backend:

@@ -237,7 +237,7 @@ def test_an_lfs_object_that_is_not_what_it_is_called_leaves_nothing(world: World
     oid = hashlib.sha256(b"good").hexdigest()
     world.rails.authorize = lambda asked: permit(TempPath=world.temp_path, LfsOid=oid, LfsSize=4)
     assert world.site.put(PACKAGE, b"evil").status == 422
-    assert world.site.put(PACKAGE, b"longer").status == 413
+    assert world.site.put(PACKAGE, b"longer").status == 422
     world.nothing_left()
     assert not world.rails.received
     assert world.site.put(PACKAGE, b"good").status == 201
@@ -280,6 +280,44 @@ def test_the_files_of_a_form_are_asked_for_at_the_one_place_for_it(world: World)
     assert forms[0]["name"].strip() == "shop"
     assert "avatar" not in forms[0]
     world.nothing_left()
+
+
+FORGED = {
+    "Gitlab-Workhorse": "v17",
+    "Gitlab-Workhorse-Api-Request": "forged",
+    "gitlab-workhorse-MULTIPART-fields": "forged",
+    "Gitlab_Workhorse_Multipart_Fields": "forged",
+}
+
+
+def test_no_client_speaks_in_workhorses_name(world: World) -> None:
+    world.rails.authorize = lambda asked: permit(TempPath=world.temp_path)
+    assert world.site.put(PACKAGE, b"abc", **FORGED).status == 201
+    assert world.site.put("/group/project", b"abc", **FORGED).body == b"plain\n"
+    assert len(world.rails.seen) == 3
+    for asked in world.rails.seen:
+        assert (asked.field("Gitlab-Workhorse") or "").startswith("fastproxy-")
+        assert "forged" not in str(asked.fields)
+    assert world.rails.seen[2].field("Gitlab-Workhorse-Api-Request") is None
+
+
+@pytest.mark.parametrize("fields", [{}, {"Expect": "100-continue"}])
+def test_plain_requests_say_by_whom_they_come(world: World, fields: dict[str, str]) -> None:
+    for _ in range(3):  # over a kept connection by the express lane
+        assert world.site.put("/group/project", b"abc", **fields).status == 200
+    assert len(world.rails.seen) == 3
+    for asked in world.rails.seen:
+        assert (asked.field("Gitlab-Workhorse") or "").startswith("fastproxy-")
+        assert asked.body == b"abc"
+
+
+def test_a_permission_for_a_plain_request_reaches_no_client(world: World) -> None:
+    """A client that guesses the path of a question would get URLs that open the store."""
+    secret = permit(RemoteObject={"StoreURL": "https://store.example/?X-Amz-Signature=s3cret"})
+    world.rails.report = lambda asked: secret
+    answer = world.site.put("/group/project", b"abc")
+    assert answer.status == 502
+    assert b"s3cret" not in answer.body
 
 
 def test_a_refusal_reaches_the_client_unchanged(world: World) -> None:

@@ -217,7 +217,10 @@ def test_framing_host_and_hop_by_hop_fields_are_taken_out() -> None:
     assert head.upgrade == b""
 
 
-PRIVATE = [b"Fastproxy-Upload", b"FASTPROXY-X", b"fastproxy-", b"X_Private", b"Content_Length"]
+PRIVATE = [
+    *(b"Fastproxy-Upload", b"FASTPROXY-X", b"fastproxy-", b"X_Private", b"Content_Length"),
+    *(b"Gitlab-Workhorse", b"GITLAB-workhorse-Api-Request", b"gitlab-workhorse-multipart-fields"),
+]
 POSING = [b"X-Forwarded-Client_Cert", b"X_Forwarded-For", b"X-Forwarded_For", b"Client_IP"]
 
 
