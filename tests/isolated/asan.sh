@@ -11,6 +11,9 @@ case $python in /*) ;; */*) python=$PWD/$python ;; esac  # we go elsewhere
 [ $# -gt 0 ] && shift
 [ $# -gt 0 ] || set -- tests/chunker tests/wire
 root=$(cd "$(dirname "$0")/../.." && pwd)
+case $python in
+*/*) python=$(cd "$(dirname "$python")" && pwd)/$(basename "$python") ;;  # we leave this directory
+esac
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 
