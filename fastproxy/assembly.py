@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fastproxy.claims import Signer, version_line
 from fastproxy.config.schema import (
@@ -29,24 +29,16 @@ from fastproxy.config.secrets import read_secret
 from fastproxy.config.worst_case import FIELDS_SHARE, memory_reserve
 from fastproxy.errors import StorageFault
 from fastproxy.exchange import Exchange
-from fastproxy.handlers.asgi import AsgiApplication
-from fastproxy.handlers.channel import make_channel
-from fastproxy.handlers.channel_kit import ChannelKit
 from fastproxy.handlers.coroutine import Tasks
 from fastproxy.handlers.deploy_page import make_deployed
 from fastproxy.handlers.error_pages import ErrorPages, Review, make_pages
 from fastproxy.handlers.fixed import make_fixed
-from fastproxy.handlers.form_kit import FormKit
 from fastproxy.handlers.form_listing import Lister
-from fastproxy.handlers.form_upload import make_form
-from fastproxy.handlers.git_http import make_git
 from fastproxy.handlers.git_kit import GitRoom, git_kit
 from fastproxy.handlers.polling import Polling
 from fastproxy.handlers.proxy_pass import PlainProxy, Target
-from fastproxy.handlers.python_handler import make_python
 from fastproxy.handlers.queue import RequestQueue
 from fastproxy.handlers.shield import Shield, ShieldSettings
-from fastproxy.handlers.static_files import make_static
 from fastproxy.handlers.turns import Turns
 from fastproxy.handlers.upload_body import make_upload
 from fastproxy.handlers.upload_kit import UploadKit
@@ -70,6 +62,10 @@ from fastproxy.upstream.client import HttpClient
 from fastproxy.upstream.origin import parse_origin, tls_context
 from fastproxy.upstream.pinned import PinnedPools
 from fastproxy.upstream.pool import Pool, PoolLimits
+
+if TYPE_CHECKING:
+    from fastproxy.handlers.asgi import AsgiApplication
+    from fastproxy.handlers.channel_kit import ChannelKit
 
 log = logging.getLogger(__name__)
 
@@ -250,14 +246,14 @@ class Handlers:
         serve = self._make(route)
         return serve if queue is None else queue.wrap(serve)
 
+    # Handlers that most sites do not have are imported for the first route that needs one: all of
+    # them were 15 ms of a start.
+
     def _make(self, route: AnyRoute) -> Serve:
         if isinstance(route, ProxyRoute):
             return self._make_proxy(route)
         if isinstance(route, FormRoute):
-            target, limit = self._targets[route.backend], self._config.limits.body
-            kit = FormKit(route, self._upload_kit(route), self._purse, self._lister(route))
-            judge = self._review(route.backend)
-            return make_form(kit, PlainProxy(target, limit, websocket=False, judge=judge))
+            return self._make_form(route)
         if isinstance(route, UploadRoute):
             return make_upload(self._upload_kit(route))
         if isinstance(route, GitRoute):
@@ -267,10 +263,23 @@ class Handlers:
         if isinstance(route, FixedRoute):
             return make_fixed(route)
         if isinstance(route, StaticRoute):
+            from fastproxy.handlers.static_files import make_static
+
             return make_static(route, self.tasks)
         if isinstance(route, PythonRoute):
+            from fastproxy.handlers.python_handler import make_python
+
             return make_python(route, self.tasks)
         return self._make_asgi(route)
+
+    def _make_form(self, route: FormRoute) -> Serve:
+        from fastproxy.handlers.form_kit import FormKit
+        from fastproxy.handlers.form_upload import make_form
+
+        target, limit = self._targets[route.backend], self._config.limits.body
+        kit = FormKit(route, self._upload_kit(route), self._purse, self._lister(route))
+        judge = self._review(route.backend)
+        return make_form(kit, PlainProxy(target, limit, websocket=False, judge=judge))
 
     def _make_proxy(self, route: ProxyRoute) -> Serve:
         target = self._targets[route.backend]
@@ -334,6 +343,8 @@ class Handlers:
         )
 
     def _make_git(self, route: GitRoute) -> Serve:
+        from fastproxy.handlers.git_http import make_git
+
         target = self._targets[route.backend]
         signer = self._signer(route, target)
         limit, judge = self._config.limits.body, self._review(route.backend)
@@ -341,6 +352,9 @@ class Handlers:
         return make_git(git_kit(self.git, route, target, signer, elsewhere))
 
     def _make_channel(self, route: ChannelRoute) -> Serve:
+        from fastproxy.handlers.channel import make_channel
+        from fastproxy.handlers.channel_kit import ChannelKit
+
         target = self._targets[route.backend]
         timeout_s = self._config.backend[route.backend].connect_timeout
         signer = self._signer(route, target)
@@ -361,6 +375,8 @@ class Handlers:
         return signer
 
     def _make_asgi(self, route: AsgiRoute) -> Serve:
+        from fastproxy.handlers.asgi import AsgiApplication
+
         application = AsgiApplication(route, self.tasks)
         self.applications.append(application)
         return application
