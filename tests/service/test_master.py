@@ -39,6 +39,7 @@ def test_a_child_that_it_never_had_is_reaped_and_no_concern(tmp_path: Path) -> N
         eventually(lambda: len(Path(kin).read_text().split()) == 2, "reaped")
         assert master.reply().pid == worker
         assert not master.logged("died")
+        master.reload()  # it is still there
 
 
 def test_a_worker_that_keeps_dying_is_tried_again_ever_later(tmp_path: Path) -> None:
