@@ -67,6 +67,8 @@ class Talk(asyncio.Protocol):
 
     async def send(self, pieces: Sequence[bytes], *, eof: bool = False) -> None:
         for piece in pieces:
+            if self.transport.is_closing():
+                return  # what is sent behind a last request may meet a connection that has ended
             self.transport.write(piece)
             await asyncio.sleep(0)
         if eof and not self.transport.is_closing():
