@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -50,21 +51,70 @@ def on_core(*cores: int) -> Iterator[None]:
 
 
 @contextmanager
+def _undisturbed() -> Iterator[None]:
+    """SIGINT and SIGTERM come when the block ends: what it starts is not lost on its way to us.
+
+    Handlers run in the main thread alone; any other is undisturbed anyway.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _frame: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for late in came:
+            signal.raise_signal(late)
+
+
+def output_of(command: Sequence[str], core: int) -> str:
+    """Run `command` on `core` to its end; all that it wrote.
+
+    Whoever is interrupted meanwhile has ended it and waited for it: subprocess.run() only kills.
+    """
+    process: subprocess.Popen[str] | None = None
+    try:
+        with _undisturbed(), on_core(core):
+            process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
+        return process.communicate()[0]
+    finally:
+        if process is not None:
+            process.kill()
+            process.wait()
+            if process.stdout:
+                process.stdout.close()
+
+
+@contextmanager
 def running(command: Sequence[str], core: int, log: Path) -> Iterator[int]:
     """Run `command` on `core`; its pid. Ended with SIGTERM, then SIGKILL."""
-    with log.open("wb") as output, on_core(core):
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+    process: subprocess.Popen[bytes] | None = None
     try:
+        with log.open("wb") as output, _undisturbed(), on_core(core):
+            process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
         yield process.pid
     finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            for pid in reversed(family(process.pid)):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, 9)
-            process.wait()
+        if process is not None:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        for pid in reversed(family(process.pid)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, 9)
+        process.wait()
 
 
 def wait_for(port: int, log: Path) -> None:

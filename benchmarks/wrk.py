@@ -1,9 +1,8 @@
 """Closed-loop load by wrk: every connection asks again as soon as it has its answer."""
 
 import re
-import subprocess
 
-from benchmarks.processes import LOAD_CORE, cpu_seconds, on_core
+from benchmarks.processes import LOAD_CORE, cpu_seconds, output_of
 from benchmarks.question import Need, Peer
 
 WRK_NEED = Need("wrk", debian="wrk")
@@ -19,14 +18,10 @@ def cpu_per_request(peer: Peer, path: str, seconds: float, *options: str) -> flo
     # It takes whole seconds only.
     duration = f"-d{max(1, round(seconds))}s"
     before = cpu_seconds(peer.pid)
-    with on_core(LOAD_CORE):
-        run = subprocess.run(
-            ["wrk", "-t1", f"-c{CONNECTIONS}", *options, duration, url],
-            capture_output=True,
-            text=True,
-        )
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", *options, duration, url]
+    report = output_of(command, LOAD_CORE)
     used = cpu_seconds(peer.pid) - before
-    return used / requests_of(run.stdout + run.stderr) * 1e6
+    return used / requests_of(report) * 1e6
 
 
 def requests_of(report: str) -> int:

@@ -11,6 +11,7 @@ import pytest
 from benchmarks import processes
 from benchmarks.processes import Bystanders, cpu_seconds, family, free_port, running, wait_for
 
+ROOT = Path(__file__).parents[2]
 WORK = "import time\nwhile time.process_time() < 0.2: pass\n"
 PARENT = f"""
 import subprocess, sys
@@ -19,6 +20,32 @@ print(child.pid, flush=True)
 input()
 child.communicate()
 """
+# Its child ends it as soon as it can, while it may not yet know that it has a child.
+INTERRUPTED = """
+import os, signal
+from pathlib import Path
+from benchmarks.processes import LOAD_CORE, family, output_of, running
+
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+command = ["sh", "-c", "kill -TERM $PPID; exec sleep 60"]
+try:
+    {start}
+except KeyboardInterrupt:
+    print(len(family(os.getpid())))
+"""
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "output_of(command, LOAD_CORE)",
+        "with running(command, LOAD_CORE, Path(os.devnull)): signal.pause()",
+    ],
+)
+def test_who_is_interrupted_has_waited_for_what_it_started(start: str) -> None:
+    command = [sys.executable, "-c", INTERRUPTED.format(start=start)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=50)
+    assert (done.stdout, done.stderr) == ("1\n", "")
 
 
 def test_the_cpu_of_children_counts() -> None:

@@ -14,6 +14,7 @@ from tests.servers.seaweed import Seaweed
 from tests.support.fault_proxy import FaultProxy, fault_proxy
 from tests.support.monolith import Asked, Monolith, Said, Script, accept, permit
 
+WORKERS = 2
 _CLOSES = 0.02  # of all plain answers: the backend's last one on that connection
 
 
@@ -69,7 +70,7 @@ def town(home: Path, seaweed: Seaweed) -> Iterator[Town]:
         site = Site(
             home,
             backend,
-            server={"workers": 2, "upload_drain": "20s"},
+            server={"workers": WORKERS, "upload_drain": "20s"},
             store={"default": s3_store(home, store.endpoint, bucket.name, keys)},
             route=[
                 {"action": "python", "path": "/census", "handler": "tests.soak.census:census"},
