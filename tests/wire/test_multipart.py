@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import httpx
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from python_multipart.multipart import MultipartParser
 from werkzeug.sansio import multipart as werkzeug
@@ -156,6 +156,7 @@ def test_werkzeug_and_python_multipart_read_the_same(
     form: tuple[bytes, list[tuple[str, str | None, bytes]]],
 ) -> None:
     body, _ = form
+    assume(b"\r--" + B not in body)  # Werkzeug takes a bare CR for a line's end, too
     parts = read([body])
     assert _by_werkzeug(body) == [(one.head.name, one.head.filename, one.data) for one in parts]
     assert _by_python_multipart(body) == [one.data for one in parts]
