@@ -1,9 +1,10 @@
 """One large body through the proxy, either way: CPU for a GiB."""
 
 import socket
+from collections.abc import Callable
 
+from benchmarks.accounting import cpu_seconds
 from benchmarks.peers import LARGE
-from benchmarks.processes import cpu_seconds
 from benchmarks.question import Peer, Question, Target
 
 GIB = 1 << 30
@@ -36,12 +37,21 @@ def upload(peer: Peer, path: str, size: int, chunk: int | None = CHUNK) -> float
     return (cpu_seconds(peer.pid) - before) * GIB / (count * step)
 
 
-def download(peer: Peer, size: int) -> float:
-    """CPU seconds a GiB for one answer. Raises RuntimeError when it is cut short."""
+def download(
+    peer: Peer,
+    path: str,
+    size: int,
+    secure: Callable[[socket.socket], socket.socket] = lambda plain: plain,
+) -> float:
+    """CPU seconds a GiB for one answer. Raises RuntimeError when it is cut short.
+
+    `secure` makes of a connection what is asked over it.
+    """
+    request = b"GET %b HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n" % path.encode()
     sink = memoryview(bytearray(1 << 20))
     before = cpu_seconds(peer.pid)
-    with socket.create_connection(("127.0.0.1", peer.port), 60) as connection:
-        connection.sendall(b"GET /bytes/%d HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n" % size)
+    with secure(socket.create_connection(("127.0.0.1", peer.port), 60)) as connection:
+        connection.sendall(request)
         taken = 0
         while taken < size and (count := connection.recv_into(sink)):
             taken += count
@@ -61,7 +71,7 @@ QUESTIONS = (
     Question(
         "large answer passed through",
         UNIT,
-        lambda peer, scale: download(peer, int(SIZE * scale)),
+        lambda peer, scale: download(peer, f"/bytes/{int(SIZE * scale)}", int(SIZE * scale)),
         LARGE,
         (Target(0.9, "HAProxy"), Target(0.6, "nginx")),
     ),

@@ -15,17 +15,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from benchmarks.accounting import cpu_seconds, family, private_bytes
 from benchmarks.peers import CADDY, FASTPROXY, HAPROXY, NGINX
-from benchmarks.processes import (
-    LOAD_CORE,
-    cpu_seconds,
-    end_on_sigterm,
-    family,
-    free_port,
-    private_bytes,
-    running,
-    wait_for,
-)
+from benchmarks.processes import LOAD_CORE, end_on_sigterm, free_port, running, wait_for
 from benchmarks.question import Peer, Question, Site, Target
 
 IDLE = 5000

@@ -24,14 +24,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Final
 
-from benchmarks.processes import CORES, family, free_port, on_core, wait_for
+from benchmarks.accounting import family, peak_of, resident_bytes
+from benchmarks.processes import CORES, free_port, on_core, wait_for
 
 CLIENTS: Final = 20
 FILES: Final = 100
 FILE_BYTES: Final = 1 << 20
 ROUNDS: Final = 2
 _TICK: Final = os.sysconf("SC_CLK_TCK")
-_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _CLIENT: Final = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
 _PERMISSION_TYPE: Final = "application/vnd.fastproxy.authorize+json"
 
@@ -139,8 +139,7 @@ class Peer:
 
     def rss(self) -> int:
         """Resident bytes of the proxy's processes."""
-        pages = (Path(f"/proc/{pid}/statm").read_text().split()[1] for pid in self._own)
-        return sum(map(int, pages)) * _PAGE
+        return sum(map(resident_bytes, self._own))
 
 
 @contextmanager
@@ -180,23 +179,13 @@ def _run(stack: ExitStack, command: list[str], log: Path, port: int = 0) -> int:
 def measured(peer: Peer, act: Callable[[int], None], gib: float) -> str:
     """Let CLIENTS clients `act` at once, and say what it took."""
     before, (own, children) = peer.rss(), peer.cpu()
-    most, over = [before], threading.Event()
-
-    def watch() -> None:
-        while not over.wait(0.02):
-            most.append(peer.rss())
-
-    watching = threading.Thread(target=watch)
-    watching.start()
     start = time.monotonic()
-    with ThreadPoolExecutor(CLIENTS) as pool, on_core(*CORES):
+    with peak_of(peer.rss) as peak, ThreadPoolExecutor(CLIENTS) as pool, on_core(*CORES):
         list(pool.map(act, range(CLIENTS)))
     seconds = time.monotonic() - start
-    over.set()
-    watching.join()
     own_after, children_after = peer.cpu()
     own, children = own_after - own, children_after - children
-    mib = [f"{value / (1 << 20):.0f}" for value in (before, max(most), peer.rss())]
+    mib = [f"{value / (1 << 20):.0f}" for value in (before, peak.value, peer.rss())]
     cpu = f"CPU s/GiB: own {own / gib:.2f}, git's {children / gib or math.nan:.2f}"
     return f"{peer.name:16} {seconds:5.1f} s  {cpu}  RSS MiB before, most, after: {', '.join(mib)}"
 

@@ -6,9 +6,9 @@ The terms of the formula in docs/tuning.md; an idle client's is in connections.p
 import time
 from contextlib import ExitStack
 
+from benchmarks.accounting import private_bytes
 from benchmarks.connections import BEGUN_BODY, SERVERS, connected
 from benchmarks.peers import FASTPROXY
-from benchmarks.processes import private_bytes
 from benchmarks.question import Peer, Question
 
 CLIENTS = 1000
@@ -32,13 +32,13 @@ def held_by(peer: Peer, count: int, wire: bytes) -> float:
         def come(clients: int) -> int:
             for _ in range(clients):
                 stack.enter_context(connected(peer)).sendall(wire)
-            return _when_still(peer)
+            return when_still(peer)
 
         before = come(FIRST)
         return (come(count) - before) / count / 1024
 
 
-def _when_still(peer: Peer) -> int:
+def when_still(peer: Peer) -> int:
     """Private bytes once they stay the same. Raises RuntimeError when they never do."""
     until = time.monotonic() + PATIENCE_S
     before = -1

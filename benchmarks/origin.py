@@ -3,6 +3,7 @@
     python -m benchmarks.origin PORT
 
 GET /bytes/N answers N bytes, GET /headers an answer with the header fields of a real application;
+GET /sent/N orders the file N to be sent (X-Accel-Redirect);
 anything with a body is answered when the body is in. It is on the load's core and not measured,
 but must not be what everybody waits for. For a small request it takes 5.4 us where nginx takes 4.9
 with `return 200` (measured in turns), and nginx answers before it has read a body.
@@ -42,11 +43,23 @@ def with_bytes(count: int) -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % count
 
 
+SENT = (10 << 10, 100 << 20)  # bytes of the files that are ordered
+
+
+def order(count: int) -> bytes:
+    """An answer in whose place a file is to be sent."""
+    return (
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: 0\r\n"
+        b"X-Accel-Redirect: /files/%d\r\n\r\n" % count
+    )
+
+
 # Answers that are ready to be written, by the beginning of the request.
 READY = {
     b"GET /": HELLO,
     b"GET /headers": REALISTIC,
     **{b"GET /bytes/%d" % count: with_bytes(count) + bytes(count) for count in (10 << 10, 1 << 20)},
+    **{b"GET /sent/%d" % count: order(count) for count in SENT},
 }
 
 

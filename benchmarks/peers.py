@@ -3,10 +3,10 @@
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
-from benchmarks.processes import PROXY_CORE, free_port, running, wait_for
+from benchmarks.processes import LOAD_CORE, PROXY_CORE, free_port, output_of, running, wait_for
 from benchmarks.question import OURS, Contestant, Need, Peer, Site, find_program
 
 CONFIGURATIONS = Path(__file__).parent / "configurations"
@@ -14,6 +14,7 @@ CONFIGURATIONS = Path(__file__).parent / "configurations"
 NGINX_NEED = Need("nginx", debian="nginx-light")
 HAPROXY_NEED = Need("haproxy", debian="haproxy")
 CADDY_NEED = Need("caddy", debian="caddy")
+OPENSSL_NEED = Need("openssl", debian="openssl")
 
 
 @contextmanager
@@ -22,6 +23,7 @@ def _start(
 ) -> Iterator[Peer]:
     """The template, filled in, given to `command` as its last word, on the proxy's core."""
     port = free_port()
+    values = {"TLS": "", **values}
     places = {"DIRECTORY": str(site.directory), "ORIGIN": str(site.origin), "PORT": str(port)}
 
     def fill(text: str) -> str:
@@ -29,13 +31,23 @@ def _start(
             text = text.replace(f"@{key}@", value)
         return text
 
+    if values["TLS"]:
+        (site.directory / "tls.pem").write_text(_certificate())
     configuration, log = site.directory / Path(template).name, site.directory / "output.log"
     configuration.write_text(fill((CONFIGURATIONS / template).read_text()))
     program = find_program(command[0]) or command[0]
     words = [program, *map(fill, command[1:]), str(configuration)]
     with running(words, PROXY_CORE, log) as pid:
-        wait_for(port, log)
+        wait_for(port, log, is_secure=bool(values["TLS"]))
         yield Peer(name, port, pid, site.directory)
+
+
+@cache
+def _certificate() -> str:
+    """One for all: key and certificate (ECDSA, P-256) in PEM."""
+    command = "openssl req -x509 -nodes -days 30 -subj /CN=localhost -newkey ec -keyout - -out -"
+    curve = ("-pkeyopt", "ec_paramgen_curve:prime256v1")
+    return output_of([*command.split(), *curve], LOAD_CORE)
 
 
 def contestant(
@@ -44,6 +56,7 @@ def contestant(
     """One that reads a file of configurations/ in which @KEY@ becomes the value of KEY.
 
     @PORT@ (to listen on), @ORIGIN@ and @DIRECTORY@ are always there, in values and command, too.
+    TLS, unless empty, makes it speak that, with the key and the certificate in @DIRECTORY@/tls.pem.
     """
     return Contestant(name, partial(_start, name, command, template, values), needs)
 
@@ -67,7 +80,8 @@ def ours(template: str = "fastproxy.toml", **values: str) -> Contestant:
 
 def nginx(name: str = "nginx", **values: str) -> Contestant:
     """nginx, unbuffered towards the origin."""
-    values = {"ACCESS_LOG": "off", "BUFFERS": "", "WORKERS": "1", **values}
+    unset = dict.fromkeys(("BUFFERS", "LOCATIONS", "USER"), "")
+    values = {"ACCESS_LOG": "off", "WORKERS": "1", **unset, **values}
     return contestant(name, ("nginx", "-c"), "nginx.conf", (NGINX_NEED,), **values)
 
 
@@ -94,6 +108,19 @@ def relay(splice: str) -> Contestant:
 FASTPROXY, NGINX, HAPROXY, CADDY = ours(), nginx(), haproxy(), caddy()
 RELAY = relay("option splice-auto")
 PLAIN = (FASTPROXY, NGINX, HAPROXY, CADDY, RELAY)
+
+# All with the same certificate, TLS 1.3, and the cipher that clients would have.
+SECURE = (
+    ours(
+        TLS='[[listener]]\naddress = "127.0.0.1:@PORT@"\n'
+        '[[listener.certificate]]\ncert_file = "@DIRECTORY@/tls.pem"'
+    ),
+    nginx(
+        TLS="ssl;\n    ssl_protocols TLSv1.3;\n    ssl_certificate @DIRECTORY@/tls.pem;\n"
+        "    ssl_certificate_key @DIRECTORY@/tls.pem"
+    ),
+    haproxy(TLS="ssl crt @DIRECTORY@/tls.pem ssl-min-ver TLSv1.3"),
+)
 
 # With an access log: each as it is installed, ours to a file, which it writes in batches.
 LOGGING = (

@@ -1,17 +1,24 @@
-"""Processes under measurement: started pinned to a core, ended by pid, accounted by the kernel."""
+"""Processes under measurement: started pinned to a core, ended by pid."""
 
+import multiprocessing
 import os
 import random
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, ParamSpec
+
+from benchmarks.accounting import family
+
+P = ParamSpec("P")
 
 START_S = 15.0
 # The first that we may use; `taskset -c 2,3 python -m benchmarks` chooses others. With two of them
@@ -19,6 +26,9 @@ START_S = 15.0
 CORES = sorted(os.sched_getaffinity(0))
 PROXY_CORE, LOAD_CORE, ORIGIN_CORE = (CORES[min(n, len(CORES) - 1)] for n in range(3))
 CORES_USED = {PROXY_CORE, LOAD_CORE, ORIGIN_CORE}
+
+_ENDING = (signal.SIGINT, signal.SIGTERM)
+_fork = multiprocessing.get_context("fork")  # children share what was made before
 
 
 def end_on_sigterm() -> None:
@@ -62,7 +72,7 @@ def _undisturbed() -> Iterator[None]:
     came: list[int] = []
     before = {
         number: signal.signal(number, lambda number, _frame: came.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
+        for number in _ENDING
     }
     try:
         yield
@@ -71,6 +81,26 @@ def _undisturbed() -> Iterator[None]:
             signal.signal(number, handler)
         for late in came:
             signal.raise_signal(late)
+
+
+def forked(target: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> BaseProcess:
+    """Run `target` in a fork of this process, which ends with it.
+
+    SIGINT and SIGTERM wait meanwhile: here until the child is known, and there until Python has
+    forgotten, as it does in every new child, which signals have come.
+    """
+
+    def born() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        target(*args, **kwargs)
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        process = _fork.Process(target=born, daemon=True)
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return process
 
 
 def output_of(command: Sequence[str], core: int) -> str:
@@ -117,13 +147,14 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def wait_for(port: int, log: Path) -> None:
+def wait_for(port: int, log: Path, *, is_secure: bool = False) -> None:
     """Until something answers HTTP on `port`. Raises RuntimeError with the end of its log."""
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         with (
             suppress(OSError),
-            socket.create_connection(("127.0.0.1", port), 1) as connection,
+            socket.create_connection(("127.0.0.1", port), 1) as plain,
+            secured(plain) if is_secure else plain as connection,
         ):
             connection.settimeout(2)
             connection.sendall(b"GET / HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n")
@@ -133,69 +164,9 @@ def wait_for(port: int, log: Path) -> None:
     raise RuntimeError(f"nothing answers on port {port}: {log.read_text()[-2000:]}")
 
 
-def family(pid: int) -> list[int]:
-    """`pid` and all its descendants."""
-    found = [pid]
-    for task in _tasks(pid):
-        with suppress(OSError):
-            for child in Path(f"/proc/{pid}/task/{task}/children").read_text().split():
-                found += family(int(child))
-    return found
-
-
-def _tasks(pid: int) -> list[str]:
-    with suppress(OSError):
-        return os.listdir(f"/proc/{pid}/task")
-    return []
-
-
-def cpu_seconds(pid: int) -> float:
-    """CPU that the whole family has used, to the nanosecond where the kernel tells it."""
-    total = 0
-    for member in family(pid):
-        for task in _tasks(member):
-            with suppress(OSError):
-                stat = Path(f"/proc/{member}/task/{task}/schedstat").read_text()
-                total += int(stat.split()[0])
-    return total / 1e9
-
-
-def private_bytes(pid: int) -> int:
-    """Memory that the family has written and nobody else has (smaps_rollup).
-
-    Clean pages belong to files, and become private or shared as other programs come and go.
-    """
-    total = 0
-    for member in family(pid):
-        with suppress(OSError):
-            for line in Path(f"/proc/{member}/smaps_rollup").read_text().splitlines():
-                if line.startswith("Private_Dirty:"):
-                    total += int(line.split()[1]) * 1024
-    return total
-
-
-class Bystanders:
-    """Programs that are none of ours and use our cores while we measure."""
-
-    def __init__(self) -> None:
-        self._begin = time.monotonic()
-        self._taken = _cores_seconds() - _our_seconds()
-
-    def share(self) -> float:
-        """Of the cores' time since the beginning, what they took (0 to 1)."""
-        taken = _cores_seconds() - _our_seconds() - self._taken
-        return max(0.0, taken / len(CORES_USED) / (time.monotonic() - self._begin))
-
-
-def _cores_seconds() -> float:
-    """CPU in user space and in the kernel that was used on our cores, by anybody."""
-    names = {f"cpu{core}" for core in CORES_USED}
-    lines = [line.split() for line in Path("/proc/stat").read_text().splitlines()]
-    ticks = sum(sum(map(int, words[1:4])) for words in lines if words[0] in names)
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def _our_seconds() -> float:
-    """CPU of this process and all it has started."""
-    ended = os.times()
-    return cpu_seconds(os.getpid()) + ended.children_user + ended.children_system
+def secured(plain: socket.socket) -> ssl.SSLSocket:
+    """TLS 1.3 over `plain` with a server that is not verified. Raises OSError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    return context.wrap_socket(plain, suppress_ragged_eofs=False)

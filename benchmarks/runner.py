@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.processes import Bystanders
+from benchmarks.bystanders import Bystanders
 from benchmarks.question import Contestant, Peer, Question, Site
 
 

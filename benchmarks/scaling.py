@@ -19,9 +19,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from benchmarks.accounting import cpu_seconds, family
 from benchmarks.connections import after_one_request, connected
 from benchmarks.peers import nginx, ours
-from benchmarks.processes import CORES, LOAD_CORE, PROXY_CORE, cpu_seconds, family
+from benchmarks.processes import CORES, LOAD_CORE, PROXY_CORE
 from benchmarks.question import Contestant, Peer, Question, Site, Target
 from benchmarks.wrk import CONNECTIONS, WRK_NEED, cpu_per_request
 

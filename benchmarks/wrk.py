@@ -2,19 +2,22 @@
 
 import re
 
-from benchmarks.processes import LOAD_CORE, cpu_seconds, output_of
+from benchmarks.accounting import cpu_seconds
+from benchmarks.processes import LOAD_CORE, output_of
 from benchmarks.question import Need, Peer
 
 WRK_NEED = Need("wrk", debian="wrk")
 CONNECTIONS = 64
 
 
-def cpu_per_request(peer: Peer, path: str, seconds: float, *options: str) -> float:
+def cpu_per_request(
+    peer: Peer, path: str, seconds: float, *options: str, scheme: str = "http"
+) -> float:
     """CPU microseconds of the peer for one request.
 
     `options` are wrk's. Raises RuntimeError when a request fails or none is answered.
     """
-    url = f"http://127.0.0.1:{peer.port}{path}"
+    url = f"{scheme}://127.0.0.1:{peer.port}{path}"
     # It takes whole seconds only.
     duration = f"-d{max(1, round(seconds))}s"
     before = cpu_seconds(peer.pid)

@@ -1,19 +1,19 @@
 """One storm from beginning to end."""
 
 import json
-import multiprocessing
 import resource
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from typing import Final
 
+from benchmarks.accounting import cpu_seconds
 from benchmarks.pattern import Body, prepare
-from benchmarks.processes import cpu_seconds
+from benchmarks.processes import forked
 from benchmarks.storm import load, probes
 from benchmarks.storm.mix import bodies
 from benchmarks.storm.site import Site, site
@@ -23,8 +23,6 @@ from benchmarks.storm.watching import Watcher
 SHARE: Final = 12_000  # clients of one load process: below its descriptors, and its ports
 LOOK_S: Final = 1.0  # between two looks at the memory
 SPARE: Final = 200  # descriptors of a load process besides its clients
-
-_fork = multiprocessing.get_context("fork")  # the children share the bytes they send
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +94,8 @@ def _load(work: list[load.Share], watcher: Watcher) -> list[load.Outcome]:
     """All load processes; what they found."""
     pipes: list[Connection] = []
     for share in work:
-        here, there = _fork.Pipe()
-        _fork.Process(target=load.run, args=(share, there), daemon=True).start()
+        here, there = Pipe()
+        forked(load.run, share, there)  # it shares the bytes that it sends
         there.close()
         pipes.append(here)
     outcomes = []
@@ -113,9 +111,8 @@ def _load(work: list[load.Share], watcher: Watcher) -> list[load.Outcome]:
 @contextmanager
 def _probing(place: Site, rate: float) -> Iterator[Connection]:
     """The prober; it ends and sends what it found when it is told to."""
-    here, there = _fork.Pipe()
-    process = _fork.Process(target=probes.run, args=(place.address, rate, there), daemon=True)
-    process.start()
+    here, there = Pipe()
+    process = forked(probes.run, place.address, rate, there)
     there.close()
     try:
         yield here

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks.processes import family, free_port, wait_for
+from benchmarks.accounting import family
+from benchmarks.processes import free_port, wait_for
 
 END_S: Final = 20.0
 

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from benchmarks.accounting import Memory
 from benchmarks.pattern import Body, named
 from benchmarks.storm.load import Outcome
 from benchmarks.storm.probes import Probes
-from benchmarks.storm.watching import Memory, total_rss
+from benchmarks.storm.watching import total_rss
 
 MIB: Final = 1 << 20
 GIB: Final = 1 << 30

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.__main__ import QUESTIONS, chosen
-from benchmarks.processes import family
+from benchmarks.accounting import family
 from benchmarks.question import OURS
 from benchmarks.table import HEAD
 
@@ -60,6 +60,19 @@ def test_large_bodies_are_asked_of_peers_with_large_buffers_as_well() -> None:
 
 
 @two_cores
+def test_tls_is_asked_of_all_who_have_the_certificate() -> None:
+    done = run("--quick", "--only", "TLS handshake")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = dict(
+        zip(HEAD, map(str.strip, done.stdout.splitlines()[2].split("|")[1:]), strict=False)
+    )
+    assert re.fullmatch(FIGURE, found[OURS])
+    for name in ("nginx", "HAProxy"):
+        assert re.fullmatch(rf"{FIGURE} \({FIGURE}\)", found[name])
+    assert found["target"].startswith("<= 1.2 x nginx: ")
+
+
+@two_cores
 def test_the_open_loop_asks_everybody_at_the_rate_of_one() -> None:
     done = run("--quick", "--only", "p99 of small requests, all")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -87,6 +100,17 @@ def test_workers_and_what_clients_hold_are_compared(title: str, than: str) -> No
     )
     assert re.fullmatch(FIGURE, found[OURS])
     assert re.search(rf"{FIGURE} \({FIGURE}\)", found[than] if than in found else found["others"])
+
+
+@two_cores
+def test_files_are_sent_in_place_by_nginx_and_by_us() -> None:
+    done = run("--quick", "--only", " in place")
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [line.split("|") for line in done.stdout.splitlines() if " in place" in line]
+    assert len(rows) == 2
+    for row in rows:
+        assert re.fullmatch(FIGURE, row[3].strip()), row
+        assert re.fullmatch(rf"{FIGURE} \({FIGURE}\)", row[4].strip()), row
 
 
 @two_cores
@@ -143,3 +167,13 @@ def test_every_question_is_put_to_us_and_has_a_title_of_its_own() -> None:
         assert OURS in names
         assert len(set(names)) == len(names)
         assert {target.than for target in question.targets} <= {"", *names}
+
+
+@two_cores
+@pytest.mark.parametrize("title", ["runner that", "from a change to its answer"])
+def test_runners_that_wait_are_held_and_woken_by_a_real_redis(title: str) -> None:
+    done = run("--quick", "--only", title)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [line for line in done.stdout.splitlines() if title in line and line.startswith("|")]
+    assert len(rows) == len(chosen(title))
+    assert all(re.fullmatch(FIGURE, row.split("|")[3].strip()) for row in rows), rows

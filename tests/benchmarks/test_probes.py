@@ -1,13 +1,13 @@
 """What the prober of the storm found reaches who asked for it, however much it is."""
 
-import multiprocessing
 import socket
 import subprocess
 import sys
 import time
+from multiprocessing.connection import Pipe
 from pathlib import Path
 
-from benchmarks.processes import free_port, wait_for
+from benchmarks.processes import forked, free_port, wait_for
 from benchmarks.storm import probes
 
 RATE = 2000.0
@@ -28,14 +28,11 @@ def test_more_figures_than_the_pipe_holds_arrive(tmp_path: Path) -> None:
 
 
 def _probed(port: int) -> probes.Probes:
-    fork = multiprocessing.get_context("fork")
-    here, there = fork.Pipe()
+    here, there = Pipe()
     with socket.socket(fileno=there.fileno()) as pipe:
         pipe.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the least that the kernel gives
         pipe.detach()
-    address = ("127.0.0.1", port)
-    process = fork.Process(target=probes.run, args=(address, RATE, there), daemon=True)
-    process.start()
+    process = forked(probes.run, ("127.0.0.1", port), RATE, there)
     there.close()
     time.sleep(1.0)  # it is to have much to tell
     here.send(None)

@@ -19,6 +19,7 @@ from fastproxy.errors import StorageFault
 from fastproxy.storage.contract import Leftover, Stage
 from fastproxy.storage.s3 import S3Store
 from tests.storage.bodies import Bytes, http_client
+from tests.support.waiting import until
 
 T = TypeVar("T")
 MIB = 1 << 20
@@ -160,10 +161,10 @@ def test_answers_to_parts_can_be_late(tmp_path: Path) -> None:
 
     async def main(store: S3Store) -> None:
         waiting = asyncio.create_task(store.put(body.name, Bytes(content(body))))
-        async with asyncio.timeout(20):
-            while not sink.stats()["exact"]:  # noqa: ASYNC110 - the sink sets no event
-                await asyncio.sleep(0.005)
+        await until(lambda: sink.stats()["exact"])
         assert not waiting.done()
         waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
 
     with_store(tmp_path, sink, main)

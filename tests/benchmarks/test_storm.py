@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.processes import family
+from benchmarks.accounting import family
 
 pytestmark = pytest.mark.timeout(200)
 
@@ -29,11 +29,14 @@ def test_a_storm_that_is_told_to_end_leaves_no_process(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.storm", "--uploads", "300", "--concurrency", "200"]
     command += ["--workers", "2", "--budget", "32", "--spill", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as storm:
-        # Itself; store and application; master, workers and admin; prober and load.
-        _wait_for(lambda: len(family(storm.pid)) == 1 + 2 + 4 + 2)
-        started = family(storm.pid)
-        storm.send_signal(signal.SIGTERM)
-        _, errors = storm.communicate(timeout=60)
+        try:
+            # Itself; store and application; master, workers and admin; prober and load.
+            _wait_for(lambda: len(family(storm.pid)) == 1 + 2 + 4 + 2)
+            started = family(storm.pid)
+            storm.send_signal(signal.SIGTERM)
+            _, errors = storm.communicate(timeout=60)
+        finally:
+            storm.kill()
     assert storm.returncode == 128 + signal.SIGTERM
     assert b"Traceback" not in errors
     _wait_for(lambda: not any(map(_runs, started)))
