@@ -16,13 +16,14 @@ lint:        ## style and types
 	scripts/lint
 bench: build ## speed, memory and latency beside nginx, HAProxy and Caddy
 	$(PYTHON) -m benchmarks
-soak: build  ## ten minutes of everything at once: faults, reloads, killed workers
+soak: build  ## ten minutes of everything at once, and twenty git clients with 100 MiB
 	$(PYTHON) -m tests.soak
+	$(PYTHON) -m tests.soak.git --mib=100
 asan: build  ## the chunker under AddressSanitizer and UndefinedBehaviorSanitizer
 	tests/isolated/asan.sh $(PYTHON)
 fuzz: build  ## parsers, chunker and express lane under the sanitizers, MINUTES=20
 	tests/isolated/asan.sh $(PYTHON) -p tests.fuzz.again --minutes=$(MINUTES) --timeout=3600 \
-		tests/chunker tests/wire tests/express tests/fuzz
+		tests/chunker tests/wire tests/express tests/loop tests/fuzz
 mutations: build ## does each rule of tests/conformance have a test that fails without it?
 	$(PYTHON) -m tests.conformance.mutations
 docs-check: build ## every command and configuration in the documents

@@ -26,6 +26,9 @@ class ChunkerClosed(ValueError):
     """The chunker was finished or closed and takes no more bytes."""
 
 
+cdef list _NO_SLABS = []  # of everyone who has none; nobody may change it
+
+
 cdef enum Stage:
     OPEN
     FINISHED
@@ -138,7 +141,7 @@ cdef class Chunker:
         if not callable(part_size):
             self.fixed_size = _checked_size(part_size)
         self.number = 1
-        self.tail = []
+        self.tail = _NO_SLABS
 
     @property
     def tail_slabs(self):
@@ -263,10 +266,9 @@ cdef class Chunker:
         """Release everything not handed over. Idempotent; also done on deallocation."""
         self.stage = CLOSED
         self.window = self.ahead = 0
-        self.slab = None
-        self.tail = []
+        self.slab = self.ready = None
+        self.tail = _NO_SLABS
         self.tail_size = 0
-        self.ready = None
 
     def __iter__(self):
         """Complete parts, until there are none."""
@@ -343,6 +345,7 @@ cdef class Chunker:
         if self.slab is None:
             self.slab = self.pool._take()
         if self.slab is not None:
+            self.tail = self.tail or []
             self.tail.append(self.slab)
         return 0
 
@@ -382,7 +385,7 @@ cdef class Chunker:
         part.is_end = is_end
         part.is_whole = is_end and self.handed_over == 0
         part.slabs = self.tail
-        self.tail = []
+        self.tail = _NO_SLABS
         self.tail_size = 0
         return part
 

@@ -16,11 +16,13 @@ What `ask` raises is a BackendFault: the client is told by its status, the log b
 permission means is for its type, or for whoever reads it, to judge: raise BadAuthorizeAnswer.
 """
 
+import logging
+import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
+from msgspec import Struct, field
 
 from fastproxy.claims import Signer
 from fastproxy.errors import BadAuthorizeAnswer, StaleConnection
@@ -32,9 +34,13 @@ from fastproxy.wire.head import METHOD_OVERRIDES
 
 T = TypeVar("T")
 
+log = logging.getLogger("fastproxy")
+
 MAX_ANSWER_BYTES: Final = 8 << 20  # 10,000 part URLs, each with a session token's signature
 
 # What describes the body says nothing of a request without one; overrides would turn its meaning.
+is_token: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z").match  # RFC 9110 section 5.6.2
+_is_value: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*\Z").match
 _BODY_FIELDS: Final = frozenset(
     {
         b"content-type",
@@ -49,8 +55,7 @@ _BODY_FIELDS: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True):
     """The client's request, as far as it matters. `path` is the decoded, normalised one."""
 
     method: bytes
@@ -77,6 +82,13 @@ def authorize_target(target: bytes, suffix: str) -> bytes:
     return path.rstrip(b"/") + suffix.encode("ascii") + mark + query
 
 
+def field_of(key: str, name: str, value: str) -> tuple[bytes, bytes]:
+    """A header field that a permission has under `key`. Raises BadAuthorizeAnswer: it is none."""
+    if not is_token(name) or not _is_value(value):
+        raise BadAuthorizeAnswer(f"{key}: {name[:64]!r} is not valid")
+    return name.encode("ascii"), value.encode("latin-1")
+
+
 def strict(kind: type[T]) -> Callable[[bytes], T]:
     """JSON to a msgspec Struct, as strict as `kind` is; raises BadAuthorizeAnswer for any other."""
     decode = msgspec.json.Decoder(kind).decode
@@ -90,8 +102,7 @@ def strict(kind: type[T]) -> Callable[[bytes], T]:
     return read
 
 
-@dataclass(frozen=True, slots=True)
-class Asker(Generic[T]):
+class Asker(Struct, Generic[T], frozen=True):
     """How the requests of one route are asked for. `suffix`: behind their paths; may be empty.
 
     `fixed_path`: all are asked for there, by POST, in a dialect that binds no token to a path.
@@ -121,7 +132,12 @@ class Asker(Generic[T]):
         except StaleConnection:
             answer = await perform(self.pool, self._call(question), fresh=True)
         content_type = (answer.header(b"content-type") or b"").partition(b";")[0].strip().lower()
-        if content_type != self.signer.dialect.permission_type.encode():
+        wanted = self.signer.dialect.permission_type
+        if content_type != wanted.encode():
+            if answer.status < 300:  # a page to log in, or a backend that does not know its part
+                asked = f"{question.method.decode('ascii')} {question.path}"
+                text = "%s: answered %d, but not as %s, which is a refusal"
+                log.info(text, asked, answer.status, wanted)
             return answer
         if answer.status != 200:
             raise BadAuthorizeAnswer(f"a permission with status {answer.status}")

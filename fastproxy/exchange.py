@@ -15,7 +15,7 @@ from fastproxy.message import Headers, RequestHead, ResponseHead
 from fastproxy.sides import Asker, ClientSide, DirectSink, Sink
 from fastproxy.wire.date import date_field
 from fastproxy.wire.framing import LAST_CHUNK, Piece, frame_chunk
-from fastproxy.wire.serialize import field_lines, response_head, status_line
+from fastproxy.wire.serialize import CONTINUE, field_lines, response_head, status_line
 
 # Up to here copying a body behind its head costs less than telling the kernel of two buffers.
 _JOINED_BYTES: Final = 4096
@@ -172,7 +172,7 @@ class Exchange:
         """Answer `Expect: 100-continue`, if it was asked and nothing was answered yet."""
         if self.head.expects_continue and self.stage is PENDING:
             self.head.expects_continue = False
-            self._client.write([b"HTTP/1.1 100 Continue\r\n\r\n"])
+            self._client.write([CONTINUE])
 
     def want_body(self) -> None:
         """Read (on) in the request body."""

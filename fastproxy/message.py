@@ -5,6 +5,8 @@ Header names keep the spelling they came with; comparison is always on lower-cas
 
 Headers = list[tuple[bytes, bytes]]
 
+NO_FIELDS: Headers = []  # shared by all that have none, as most do; nobody may change it
+
 
 def find_header(headers: Headers, lower_name: bytes) -> bytes | None:
     """The value of the first field called `lower_name`, or None."""
@@ -50,7 +52,7 @@ class RequestHead:
         self.minor_version = minor_version
         self.headers = headers
         self.host = b""
-        self.claims: Headers = []
+        self.claims: Headers = NO_FIELDS
         self.overrides: tuple[bytes, ...] = ()
         self.content_length: int | None = None
         self.is_chunked = False

@@ -55,6 +55,10 @@ class Dialect:
     file_field: str  # in a form, behind the name of a file and a dot: the token with these values
     fields_claim: str  # in the token of a form: where its files are, by their fields
 
+    # Archives.
+    format_parameter: str  # in the query: of which format the form's file is; "zip" without one
+    moves_lists: bool  # a list is told without an `id`, and the backend moves it away
+
     # Taking an answer over.
     send_field: str  # what is to be sent in place of the answer's body
     detect_field: str  # whether to look at the bytes of a body for its type
@@ -87,6 +91,8 @@ NATIVE: Final = Dialect(
     is_flat=False,
     file_field="fastproxy-upload",
     fields_claim="files",
+    format_parameter="",
+    moves_lists=False,
     send_field="Fastproxy-Send",
     detect_field="Fastproxy-Detect-Content-Type",
 )
@@ -120,6 +126,8 @@ GITLAB: Final = Dialect(
     is_flat=True,
     file_field="gitlab-workhorse-upload",
     fields_claim="rewritten_fields",
+    format_parameter="artifact_format",
+    moves_lists=True,
     send_field="Gitlab-Workhorse-Send-Data",
     detect_field="Gitlab-Workhorse-Detect-Content-Type",
 )

@@ -8,5 +8,6 @@ cdef class TableRoute:
 cdef class RouteTable:
     cdef readonly tuple rows
     cdef readonly dict _cache
+    cdef bint _keeps_slash
 
     cpdef resolve(self, bytes method, bytes raw_target, bytes host)

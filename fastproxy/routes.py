@@ -6,6 +6,9 @@ that another program could read differently (an encoded slash or backslash, dot 
 double encoding, a segment that is nothing but parameters) is matched in all its readings: when
 they do not all reach the same route it is refused with 400, else it passes untouched. Upload
 routes take only one such thing, the encoded slash of "group%2Fproject". RFC 3986 section 6.2.
+
+Where every backend is known to keep an encoded slash within its segment (`keeps_slash`), and it
+stands where nobody could read dots or nothing beside it, that is its only reading.
 """
 
 import re
@@ -27,12 +30,14 @@ _OVERLONG = re.compile(rb"[\xc0\xc1][\x80-\xbf]|\xe0[\x80-\x9f]|\xf0[\x80-\x8f]"
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 # Escapes whose decoding could change the meaning: `/`, `\` and a `%` that starts another escape.
 _HARMLESS = re.compile(rb"%(?!2[Ff]|5[Cc]|25[0-9A-Fa-f]{2})([0-9A-Fa-f]{2})")
+_ENCODED_SLASH = re.compile(r"%2[Ff]")
 _PARAMETERS = re.compile(r"(?<=[^/]);[^/]*")
 _ALL_PARAMETERS = re.compile(r";[^/]*")
 _SLASHES = re.compile(r"/{2,}")
 _AMBIGUOUS = re.compile(r"%[0-9A-Fa-f]{2}|\\|//|/;|/\.\.?(?:[/;]|\Z)")
 _TWISTED = re.compile(r"%(?!2[Ff])[0-9A-Fa-f]{2}|\\|//|/;|/\.\.?(?:[/;]|\Z)")
 
+_KEPT_SLASH: Final = "\0"  # which no path may have: no pattern's text, and within one segment
 _ACTING: Final = UploadRoute | GitRoute  # more than passing on, on one reading of a path
 _MAX_AMBIGUITIES: Final = 64  # every one makes the readings dearer; honest paths have a handful
 _CACHE_ENTRIES: Final = 1024  # 0.55 KiB each; of more paths than that few come twice
@@ -100,7 +105,8 @@ class Resolved(NamedTuple):
 class RouteTable:
     """All rows in order. Raises ValueError on a bad pattern (config.check reports it first)."""
 
-    def __init__(self, config_routes: Sequence[AnyRoute]) -> None:
+    def __init__(self, config_routes: Sequence[AnyRoute], keeps_slash: bool = False) -> None:
+        self._keeps_slash = keeps_slash
         self.rows = tuple(TableRoute(index, route) for index, route in enumerate(config_routes))
         self._cache: dict[tuple[bytes, bytes, bytes], Resolved] = {}
 
@@ -115,7 +121,7 @@ class RouteTable:
         key = (method, raw_path, host)
         found = self._cache.get(key)
         if found is None:
-            target = normalise_path(raw_path)
+            target = normalise_path(raw_path, self._keeps_slash)
             found = Resolved(target, *self._match_readings(method, target, host))
             if len(raw_path) <= _CACHE_PATH and len(host) <= _CACHE_PATH:
                 if len(self._cache) >= _CACHE_ENTRIES:
@@ -151,7 +157,7 @@ class RouteTable:
         return first
 
 
-def normalise_path(raw_target: bytes) -> NormalisedTarget:
+def normalise_path(raw_target: bytes, keeps_slash: bool = False) -> NormalisedTarget:
     """Take an origin-form target (or the `*` of OPTIONS) apart; see the head of this file.
 
     Raises BadHead for broken escapes, control bytes, a fragment, overlong UTF-8 and paths that
@@ -168,6 +174,8 @@ def normalise_path(raw_target: bytes) -> NormalisedTarget:
     base = _text(_HARMLESS.sub(_unescape, raw_path))
     if _AMBIGUOUS.search(base) is None:
         return NormalisedTarget(path, raw_path, query, (_PARAMETERS.sub("", base),))
+    if keeps_slash and ";" not in base and _TWISTED.search(_ENCODED_SLASH.sub("/", base)) is None:
+        return NormalisedTarget(path, raw_path, query, (_ENCODED_SLASH.sub(_KEPT_SLASH, base),))
     if len(_AMBIGUOUS.findall(base)) > _MAX_AMBIGUITIES:
         raise BadHead("path is ambiguous in too many places")
     is_twisted = _TWISTED.search(base) is not None

@@ -8,8 +8,9 @@ import logging
 import os
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 log = logging.getLogger(__name__)
 
@@ -18,8 +19,7 @@ _TLS12_CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 Stamp = tuple[tuple[int, int, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class CertificateFiles:
+class CertificateFiles(Struct, frozen=True):
     """PEM files. `cert`: the certificate, then those that lead to its authority."""
 
     cert: str
@@ -71,6 +71,11 @@ class Certificates:
         self._stamp = self._look()
         self._load()
 
+    @property
+    def asks_clients(self) -> bool:
+        """Whether clients must show one, too."""
+        return bool(self._client_ca_file)
+
     def accept(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> ssl.SSLObject:
         """The server's side of a new connection."""
         return self._default.wrap_bio(incoming, outgoing, server_side=True)
@@ -97,13 +102,16 @@ class Certificates:
                 by_name.setdefault(name, context)
         self._by_name = by_name
         self._default = contexts[0]
-        self._default.sni_callback = self._choose
+        if len(contexts) > 1:
+            self._default.sni_callback = self._choose
 
     def _choose(self, tls: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
         """RFC 6066 section 3; a wildcard stands for one label (RFC 6125 section 6.4.3)."""
         wanted = (name or "").lower()
         wildcard = "*." + wanted.partition(".")[2]
-        tls.context = self._by_name.get(wanted) or self._by_name.get(wildcard) or self._default
+        chosen = self._by_name.get(wanted) or self._by_name.get(wildcard) or self._default
+        if chosen is not self._default:  # to set it costs much, also when it is the same
+            tls.context = chosen
 
     def _look(self) -> Stamp:
         paths = [path for each in self._files for path in (each.cert, each.key)]
@@ -123,7 +131,7 @@ _ESCAPED: Final = frozenset(b',+"\\<>;=#')
 
 def subject_of(tls: ssl.SSLObject) -> bytes:
     """The subject of the peer's verified certificate, as text (RFC 4514); empty without one."""
-    found = tls.getpeercert() if tls.context.verify_mode is ssl.CERT_REQUIRED else None
+    found = tls.getpeercert()
     if not found:
         return b""
     names: Any = found.get("subject", ())

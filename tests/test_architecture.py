@@ -7,6 +7,7 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "fastproxy"
 MAX_LINES = 400
 MAX_FUNCTION_LINES = 60
+FOR_OTHERS = ("backend.", "demo.", "protocol")  # programs, which need not have msgspec
 
 # What each room may import. Nothing may import a room that stands above it.
 ALLOWED = {
@@ -24,100 +26,81 @@ ALLOWED = {
     "protocol": set(),
     "message": set(),
     "sides": {"errors", "wire"},
-    "deadlines": set(),
-    "readiness": {"deadlines"},
-    "keepalive": set(),
-    "crowd": set(),
     "shortcut": set(),
     "_chunker": set(),
     "chunker": {"_chunker"},
     "tls": set(),
     "config": {"errors", "protocol", "tls"},
     "routes": {"config", "errors"},
-    # Bytes and numbers.
+    # Bytes, time and numbers.
     "wire": {"errors", "message", "protocol"},
+    "loop": {"wire"},
     "observe": {"config", "errors"},
-    "reactor": {"deadlines", "readiness", "wire"},
-    "context": {"config", "crowd", "observe"},
     # What a request needs. Storage, upstream and memory do not know each other.
     "exchange": {"errors", "message", "sides", "wire"},
-    "upstream": {
-        *("deadlines", "errors", "keepalive", "message", "reactor", "readiness", "shortcut"),
-        "wire",
-    },
-    "storage": {"config", "errors", "message"},
+    "upstream": {"errors", "loop", "message", "shortcut", "wire"},
+    "storage": {"config", "errors", "loop", "message"},
     "memory": {"_chunker", "config", "errors"},
     "zips": set(),
     "images": set(),
     "claims": {"protocol"},
-    "orphans": set(),
-    "git": {"errors", "orphans"},
+    "git": {"errors", "loop"},
     "asking": {"claims", "errors", "message", "upstream", "wire"},
     "uploads": {
         *("asking", "claims", "config", "errors", "memory", "message", "protocol", "storage"),
         *("upstream", "wire"),
     },
     "channels": {"asking", "config", "errors", "protocol"},
-    "polls": {"config", "deadlines", "message", "observe"},
+    "polls": {"config", "loop", "message", "observe"},
     "senders": {
-        *("config", "errors", "exchange", "git", "handlers", "images", "message", "observe"),
-        *("protocol", "reactor", "storage", "upstream", "wire", "zips"),
+        *("config", "errors", "exchange", "git", "handlers", "images", "loop", "message"),
+        *("observe", "protocol", "storage", "upstream", "wire", "zips"),
     },
     "handlers": {
-        *("asking", "claims", "config", "deadlines", "errors", "exchange", "memory", "message"),
-        *(
-            "channels",
-            "git",
-            "observe",
-            "polls",
-            "protocol",
-            "reactor",
-            "sides",
-            "storage",
-            "uploads",
-        ),
-        *("upstream", "wire", "zips"),
+        *("asking", "channels", "claims", "config", "errors", "exchange", "git", "loop", "memory"),
+        *("message", "observe", "polls", "protocol", "sides", "storage", "uploads", "upstream"),
+        *("wire", "zips"),
     },
     # The near side.
     "front": {
-        *("config", "crowd", "deadlines", "errors", "exchange", "message", "observe", "reactor"),
-        *("readiness", "shortcut", "sides", "tls", "wire"),
+        *("config", "errors", "exchange", "loop", "message", "observe", "shortcut", "sides"),
+        *("tls", "wire"),
     },
     # Past all of it, for plain requests.
     "express": {
-        *("deadlines", "errors", "exchange", "front", "handlers", "observe", "readiness"),
-        *("shortcut", "upstream", "wire"),
+        *("errors", "exchange", "front", "handlers", "loop", "observe", "shortcut", "upstream"),
+        "wire",
     },
-    # Wiring.
-    "reporting": {"context", "errors", "exchange", "observe"},
-    "gauges": {"front", "handlers", "memory", "observe"},
-    "assembly": {
-        *("claims", "config", "errors", "exchange", "handlers", "images", "memory", "observe"),
-        "protocol",
-        *("reactor", "senders", "storage", "uploads", "upstream"),
+    # Wiring: one worker, and the processes around it.
+    "worker": {
+        *("claims", "config", "errors", "exchange", "express", "front", "handlers", "images"),
+        *("loop", "memory", "message", "observe", "protocol", "routes", "senders", "storage"),
+        *("uploads", "upstream", "wire"),
     },
-    "app": {
-        *("assembly", "config", "context", "deadlines", "dispatch", "errors", "exchange"),
-        *("express", "front", "gauges", "handlers", "observe", "reactor", "reporting", "routes"),
-        *("storage", "wire"),
-    },
-    "dispatch": {"errors", "exchange", "message", "routes"},
     "service": {
-        "app",
-        "config",
-        "context",
-        "crowd",
-        "demo",
-        "errors",
-        "keepalive",
-        "observe",
-        "orphans",
-        "routes",
+        *("config", "demo", "errors", "front", "git", "loop", "observe", "routes", "worker"),
     },
     "__main__": {"service"},
     # For other people's programs: PyJWT and the shared words, nothing else of ours.
     "backend": {"protocol"},
     "demo": {"backend"},
+}
+
+# The same within handlers: its files know how to answer, its rooms what to do with a request.
+ALLOWED_IN_HANDLERS: dict[str, set[str]] = {
+    "forwarded": set(),
+    "origin": {"forwarded"},
+    "reply": set(),
+    "coroutine": set(),
+    "fixed": {"origin"},
+    "proxy": {"forwarded", "reply"},
+    "static": {"coroutine", "origin", "reply"},
+    "python": {"coroutine", "origin"},
+    "waiting": {"origin", "proxy"},
+    "uploads": {"coroutine", "forwarded", "proxy"},
+    "forms": {"uploads"},
+    "git": {"coroutine", "origin", "proxy", "uploads"},
+    "channels": {"coroutine", "forwarded", "proxy", "uploads"},
 }
 
 
@@ -161,6 +144,7 @@ def room(module: str) -> str:
     return module.split(".")[0]
 
 
+@cache
 def rooms() -> dict[str, set[str]]:
     """Room -> rooms it imports."""
     found: dict[str, set[str]] = defaultdict(set)
@@ -173,13 +157,30 @@ def test_every_room_has_its_place_in_the_table() -> None:
     assert set(rooms()) <= set(ALLOWED)
 
 
+def test_every_room_is_told_to_whoever_wants_to_contribute() -> None:
+    told = (PACKAGE.parent / "CONTRIBUTING.md").read_text("utf-8")
+    unsaid = {"__init__", "__main__", "_chunker"}
+    files = {path.stem for path in PACKAGE.glob("*.py*") if path.is_file()}
+    named = {f"{name}.py" if name in files else name for name in set(rooms()) - unsaid}
+    assert {name for name in named if f"`{name}`" not in told} == set()
+
+
 @pytest.mark.parametrize("name", sorted(rooms()))
 def test_a_room_imports_only_what_it_may(name: str) -> None:
     assert rooms()[name] <= ALLOWED[name]
 
 
-def test_the_table_has_no_circle() -> None:
-    assert list(TopologicalSorter(ALLOWED).static_order())
+def test_the_tables_have_no_circle() -> None:
+    for table in (ALLOWED, ALLOWED_IN_HANDLERS):
+        assert list(TopologicalSorter(table).static_order())
+
+
+def test_the_rooms_of_the_handlers_import_only_what_they_may() -> None:
+    for module, path in MODULES.items():
+        if module.startswith("handlers."):
+            place = module.split(".")[1]
+            others = {n.split(".")[1] for n in imported(path) if n.startswith("handlers.")}
+            assert others - {place} <= ALLOWED_IN_HANDLERS[place], module
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
@@ -198,7 +199,12 @@ def test_storage_upstream_and_memory_never_import_each_other() -> None:
 
 def test_the_two_halves_of_the_proxy_meet_only_in_the_wiring() -> None:
     assert "handlers" not in ALLOWED["front"]
-    assert not ALLOWED["handlers"] & {"front", "app", "service"}
+    assert not ALLOWED["handlers"] & {"front", "worker", "service"}
+
+
+def test_records_are_structs_because_dataclasses_compile_code_at_every_start() -> None:
+    own = {name: path for name, path in MODULES.items() if not name.startswith(FOR_OTHERS)}
+    assert [name for name, path in own.items() if "@dataclass(" in path.read_text("utf-8")] == []
 
 
 @pytest.mark.parametrize("module", MODULES)

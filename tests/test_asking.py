@@ -3,20 +3,20 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import TypeVar
 
 import jwt
 import msgspec
 import pytest
 import uvloop
+from msgspec.structs import replace
 
 from fastproxy.asking import Asker, Question, authorize_target, strict
 from fastproxy.claims import Signer
-from fastproxy.deadlines import Deadlines
 from fastproxy.errors import BackendClosed, BadAuthorizeAnswer, BadResponse
+from fastproxy.loop.deadlines import Deadlines
+from fastproxy.loop.reactor import Reactor
 from fastproxy.protocol import GITLAB, NATIVE, Dialect
-from fastproxy.reactor import Reactor
 from fastproxy.upstream.client import Answer, Call, perform
 from fastproxy.upstream.origin import parse_origin
 from fastproxy.upstream.pool import Pool, PoolLimits
@@ -141,6 +141,18 @@ def test_any_other_answer_is_a_refusal() -> None:
     assert isinstance(answer, Answer)
     assert (answer.status, answer.body) == (401, b"no")
     assert answer.header(b"www-authenticate") == b"Basic"
+
+
+def test_a_refusal_that_looks_like_success_is_told_to_the_operator(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    page = response(b"<h1>Log in</h1>", fields=b"Content-Type: text/html\r\n")
+    with (
+        caplog.at_level("INFO", "fastproxy"),
+        origin(lambda peer: peer.send(page) if peer.request() else None) as backend,
+    ):
+        assert isinstance(with_pool(backend.address, asked), Answer)
+    assert "POST /files/a b: answered 200, but not as application/vnd.fastproxy" in caplog.text
 
 
 def test_a_permission_with_an_error_status_goes_nowhere() -> None:

@@ -284,6 +284,38 @@ def test_an_encoded_slash_that_changes_the_route_is_refused() -> None:
         name(table(UPLOAD, REST), b"/api/group%2Fproject/upload")
 
 
+KEPT = [UploadRoute(path="/projects/*", name="project"),
+        UploadRoute(path="/projects/*/files/*", name="file"), REST]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("target", "wanted"),
+    [
+        (b"/projects/group%2fproject", "project"),
+        (b"/projects/a%2Fb%2Fc/", "project"),
+        (b"/projects/group/project", "rest"),
+        (b"/projects/7/files/packages%2Fgeneric", "file"),
+        (b"/projects/a%2Fb/files/c%20d%2fe", "file"),
+        (b"/projects%2F7", "rest"),
+        (b"/projects/7%2Ffiles%2Fx", "project"),
+    ],
+)
+def test_an_encoded_slash_is_a_part_of_its_segment_where_all_backends_think_so(
+    target: bytes, wanted: str
+) -> None:
+    assert name(RouteTable(KEPT, True), target) == wanted
+
+
+@pytest.mark.parametrize(
+    "target",
+    [b"/projects/a%2F..%2Fb", b"/projects/7%2F%2Fb", b"/projects/a%2fb%252Fc",
+     b"/projects/%2Fb", b"/projects/a;b%2Fc", b"/projects/a%2Fb%5Cc"],
+)  # fmt: skip
+def test_an_encoded_slash_among_dots_and_slashes_is_read_in_all_ways(target: bytes) -> None:
+    with pytest.raises(BadHead):
+        name(RouteTable(KEPT, True), target)
+
+
 def test_static_files_are_not_left_by_dots() -> None:
     routes = table(StaticRoute(path="/assets/**", name="static", root="/www"), REST)
     with pytest.raises(BadHead):

@@ -17,18 +17,23 @@ allow = lambda do |_ask, env|
   { key: "incoming/#{SecureRandom.hex(8)}", max_size: MAX_SIZE, hashes: ["sha256"] }
 end
 
-use Fastproxy::Uploads, guard: guard, route: %r{/uploads/[^/]+}, allow: allow, max_size: MAX_SIZE
+use Fastproxy::Uploads, guard: guard, route: %r{/uploads/[^/]+}, forms: %r{/posts}, allow: allow, max_size: MAX_SIZE
 
-run(lambda do |env|
-  file = env["fastproxy.upload"]
-  return [404, { "Content-Type" => "text/plain" }, ["not found\n"]] if file.nil?
-
-  # Even a fastproxy whose configuration is wrong cannot make us touch another file.
+# Even a fastproxy whose configuration is wrong cannot make us touch another file.
+keep = lambda do |file|
   stored = File.realpath(file["path"])
-  return [403, { "Content-Type" => "text/plain" }, ["place\n"]] unless stored.start_with?("#{STORE}/")
+  raise Fastproxy::Refused, "place" unless stored.start_with?("#{STORE}/")
 
   place = File.join("files", SecureRandom.hex(8))
   File.rename(stored, place)
-  told = { name: File.basename(env["PATH_INFO"]), size: file["size"], sha256: file["hashes"]["sha256"], place: place }
+  { size: file["size"], sha256: file["hashes"]["sha256"], place: place }
+end
+
+run(lambda do |env|
+  file, form = env.values_at("fastproxy.upload", "fastproxy.form")
+  return [404, { "Content-Type" => "text/plain" }, ["not found\n"]] unless file || form
+
+  told = { name: File.basename(env["PATH_INFO"]) }.merge(keep.call(file)) if file
+  told = { title: form["fields"].assoc("title")&.last, files: form["files"].map { |_, one| keep.call(one) } } if form
   [201, { "Content-Type" => "application/json" }, [JSON.generate(told)]]
 end)

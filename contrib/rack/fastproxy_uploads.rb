@@ -13,8 +13,11 @@ require "stringio"
 module Fastproxy
   AUTHORIZE = "fastproxy-authorize"
   UPLOAD = "fastproxy-upload"
+  FORM = "fastproxy-form"
+  FILE = "fastproxy-file"
   PERMISSION_TYPE = "application/vnd.fastproxy.authorize+json"
   MAX_BODY = 64 * 1024 # bytes; a report has a few hundred
+  MAX_FORM = 4 << 20 # bytes; by default fastproxy passes on fields of 1 MiB
 
   # Answer with `status`, and do nothing of what the request asks for.
   class Refused < StandardError
@@ -34,6 +37,22 @@ module Fastproxy
     decoded.bytesize == 32 ? decoded : content
   rescue ArgumentError
     content
+  end
+
+  # Names and texts of a form that fastproxy wrote: only for a body that is verified. Its boundary is
+  # in its first line, and nowhere in a text.
+  def self.fields_of(body)
+    body = body.b
+    boundary = body.partition("\r\n").first
+    return [] if body == "#{boundary}\r\n" # it is the last one at once
+
+    body.delete_suffix("#{boundary}--\r\n").split("#{boundary}\r\n", -1).drop(1).map do |part|
+      head, blank, text = part.partition("\r\n\r\n")
+      name = head[/\AContent-Disposition: form-data; name="([^"\r\n]+)"(?:\r\n[^\r\n]+)?\z/n, 1]
+      raise Refused, "body" if name.nil? || blank.empty? || !text.end_with?("\r\n")
+
+      [name, text.delete_suffix("\r\n")].map { |each| each.dup.force_encoding("UTF-8").scrub }
+    end
   end
 
   # Spent tokens of all processes of one machine: an empty file for each.
@@ -73,6 +92,7 @@ module Fastproxy
     KINDS = { "iat" => Numeric, "exp" => Numeric, "jti" => String, "method" => String, "path" => String }.freeze
     FIELDS = { "id" => String, "store" => String, "key" => String, "path" => String, "size" => Integer,
                "etag" => String, "hashes" => Hash, "content_type" => String }.freeze
+    SUFFIX = ".fastproxy-upload" # behind the name of a file's field
     LEEWAY = 5 # seconds by which clocks may differ
 
     def initialize(secrets, replays, issuer: "fastproxy", suffix: "/authorize", clock: -> { Time.now.to_f })
@@ -116,9 +136,33 @@ module Fastproxy
 
     # What was stored: id, store, key, path, size, hashes ...
     def file(claims, body, max_size = nil)
+      spend_for(claims, body)
+      stored(claims, max_size)
+    end
+
+    # A form whose files are stored: "fields" and "files", pairs of a field's name and its text or
+    # file. What is in "fields" is anything the client likes, and so is the "name" of a file.
+    def form(claims, body, max_size = nil)
+      spend_for(claims, body)
+      files, fields = Fastproxy.fields_of(body).partition { |name, _| name.end_with?(SUFFIX) }
+      files.map! do |name, token|
+        told = verify(FILE, claims["method"], claims["path"], token)
+        raise Refused, "malformed" unless told["name"].is_a?(String)
+
+        [name.delete_suffix(SUFFIX), stored(told, max_size).merge("name" => told["name"])]
+      end
+      { "fields" => fields, "files" => files }
+    end
+
+    private
+
+    def spend_for(claims, body)
       raise Refused, "body" unless claims["body_sha256"] == Digest::SHA256.hexdigest(body)
 
       spend(claims)
+    end
+
+    def stored(claims, max_size)
       file = claims["upload"]
       raise Refused, "malformed" unless file.is_a?(Hash) && FIELDS.all? { |name, kind| file[name].is_a?(kind) }
       raise Refused, "malformed" if file["size"].negative?
@@ -126,8 +170,6 @@ module Fastproxy
 
       file
     end
-
-    private
 
     def signed(token)
       @secrets.each do |secret|
@@ -149,14 +191,17 @@ module Fastproxy
   end
 
   # A middleware: answers questions with what `allow` returns (a Hash; nil: no), and gives the
-  # application env["fastproxy.upload"] on routes that `route`, a Regexp, matches as a whole.
+  # application env["fastproxy.upload"] on paths that `route`, a Regexp, matches as a whole, and
+  # env["fastproxy.form"] on those of `forms`.
   class Uploads
     METHODS = %w[PUT POST].freeze
+    GIVEN = { UPLOAD => "fastproxy.upload", FORM => "fastproxy.form" }.freeze
+    LIMITS = { UPLOAD => MAX_BODY, FORM => MAX_FORM }.freeze
 
-    def initialize(app, guard:, route:, allow:, max_size: nil)
+    def initialize(app, guard:, allow:, route: nil, forms: nil, max_size: nil)
       @app = app
       @guard = guard
-      @route = /\A(?:#{route.source})\z/
+      @routes = { UPLOAD => route, FORM => forms }.compact.transform_values { |one| /\A(?:#{one.source})\z/ }
       @allow = allow
       @max_size = max_size
     end
@@ -168,15 +213,20 @@ module Fastproxy
       return @app.call(env) unless path.valid_encoding? && METHODS.include?(env["REQUEST_METHOD"])
 
       asked = path.delete_suffix(@guard.suffix)
-      return answer(env, path, tokens[0]) if asked != path && (@route.match?(asked) || @route.match?("#{asked}/"))
+      return answer(env, path, tokens[0]) if asked != path && (purpose_of(asked) || purpose_of("#{asked}/"))
 
-      take(env, path, tokens[1]) if @route.match?(path)
+      purpose = purpose_of(path)
+      take(env, path, purpose, tokens[1]) if purpose
       @app.call(env)
     rescue Refused => e
       [e.status, { "Content-Type" => "text/plain" }, ["#{e.status} #{e.reason}\n"]]
     end
 
     private
+
+    def purpose_of(path)
+      @routes.find { |_, route| route.match?(path) }&.first
+    end
 
     def answer(env, path, token)
       claims = @guard.verify(AUTHORIZE, env["REQUEST_METHOD"], path, token)
@@ -186,13 +236,14 @@ module Fastproxy
       [200, { "Content-Type" => PERMISSION_TYPE }, [JSON.generate(permission)]]
     end
 
-    def take(env, path, token)
-      claims = @guard.verify(UPLOAD, env["REQUEST_METHOD"], path, token)
+    def take(env, path, purpose, token)
+      claims = @guard.verify(purpose, env["REQUEST_METHOD"], path, token)
       length = env["CONTENT_LENGTH"].to_s
-      raise Refused, "body" unless length.match?(/\A\d{1,6}\z/) && length.to_i <= MAX_BODY
+      raise Refused, "body" unless length.match?(/\A\d{1,7}\z/) && length.to_i <= LIMITS[purpose]
 
       body = env["rack.input"].read(length.to_i) || ""
-      env["fastproxy.upload"] = @guard.file(claims, body, @max_size)
+      judge = purpose == FORM ? :form : :file
+      env[GIVEN[purpose]] = @guard.public_send(judge, claims, body, @max_size)
       env["rack.input"] = StringIO.new(body)
     end
   end

@@ -13,6 +13,9 @@ from typing import Any, Final
 from fastproxy import protocol
 from fastproxy.backend.form import MAX_FORM, UploadedForm
 from fastproxy.backend.guard import Guard, announced_length
+from fastproxy.backend.handover import FILE, FORM
+from fastproxy.backend.handover import uploaded as uploaded  # for applications
+from fastproxy.backend.handover import uploaded_form as uploaded_form
 from fastproxy.backend.permission import Permission
 from fastproxy.backend.refusal import Reason, Refused
 from fastproxy.backend.routes import UploadRoute, find
@@ -26,28 +29,10 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 # May it happen, and where to? None: no. It may raise Refused.
 Allow = Callable[[Ask, Scope], Awaitable[Permission | None]]
 
-_FILE: Final = "fastproxy.upload"
-_FORM: Final = "fastproxy.form"
 _TOKENS: Final = (
     protocol.NATIVE.question_field.lower().encode(),
     protocol.NATIVE.report_field.lower().encode(),
 )
-
-
-def uploaded(scope: Scope) -> UploadedFile:
-    """The file that came with this request. Raises Refused when none did: let it pass."""
-    file = scope.get(_FILE)
-    if not isinstance(file, UploadedFile):
-        raise Refused(Reason.MISSING, "this address takes uploads through fastproxy only")
-    return file
-
-
-def uploaded_form(scope: Scope) -> UploadedForm:
-    """The form that came with this request. Raises Refused when none did: let it pass."""
-    form = scope.get(_FORM)
-    if not isinstance(form, UploadedForm):
-        raise Refused(Reason.MISSING, "this address takes forms through fastproxy only")
-    return form
 
 
 async def asked(guard: Guard, scope: Scope, max_size: int | None = None) -> Ask:
@@ -139,11 +124,11 @@ class UploadMiddleware:
             await _answer(send, 200, protocol.NATIVE.permission_type, permission.json())
         elif found.route.is_form:
             body = _Body(receive)
-            bare[_FORM] = await received_form(self._guard, scope, body.read, found.route.max_size)
+            bare[FORM] = await received_form(self._guard, scope, body.read, found.route.max_size)
             await self._app(bare, body.receive, send)
         else:
             body = _Body(receive)
-            bare[_FILE] = await received(self._guard, scope, body.read, found.route.max_size)
+            bare[FILE] = await received(self._guard, scope, body.read, found.route.max_size)
             await self._app(bare, body.receive, send)
 
 

@@ -13,36 +13,21 @@ from typing import Final
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from fastproxy import protocol
-from fastproxy.backend.form import MAX_FORM, UploadedForm
+from fastproxy.backend.form import MAX_FORM
 from fastproxy.backend.guard import MAX_BODY, Guard, announced_length
+from fastproxy.backend.handover import FILE, FORM
+from fastproxy.backend.handover import uploaded as uploaded  # for applications
+from fastproxy.backend.handover import uploaded_form as uploaded_form
 from fastproxy.backend.permission import Permission
 from fastproxy.backend.refusal import Reason, Refused
 from fastproxy.backend.routes import Found, UploadRoute, find
-from fastproxy.backend.uploaded import Ask, UploadedFile
+from fastproxy.backend.uploaded import Ask
 
 # May it happen, and where to? None: no. It may raise Refused.
 Allow = Callable[[Ask, WSGIEnvironment], Permission | None]
 
 AUTHORIZE_FIELD: Final = "HTTP_" + protocol.NATIVE.question_field.upper().replace("-", "_")
 UPLOAD_FIELD: Final = "HTTP_" + protocol.NATIVE.report_field.upper().replace("-", "_")
-_FILE: Final = "fastproxy.upload"
-_FORM: Final = "fastproxy.form"
-
-
-def uploaded(environ: WSGIEnvironment) -> UploadedFile:
-    """The file that came with this request. Raises Refused when none did: let it pass."""
-    file = environ.get(_FILE)
-    if not isinstance(file, UploadedFile):
-        raise Refused(Reason.MISSING, "this address takes uploads through fastproxy only")
-    return file
-
-
-def uploaded_form(environ: WSGIEnvironment) -> UploadedForm:
-    """The form that came with this request. Raises Refused when none did: let it pass."""
-    form = environ.get(_FORM)
-    if not isinstance(form, UploadedForm):
-        raise Refused(Reason.MISSING, "this address takes forms through fastproxy only")
-    return form
 
 
 def whole_path(environ: WSGIEnvironment) -> str:
@@ -94,9 +79,9 @@ class UploadMiddleware:
         claims = guard.verify(purpose, method, path, token)
         body = environ["wsgi.input"].read(announced_length(environ.get("CONTENT_LENGTH"), limit))
         if route.is_form:
-            environ[_FORM] = guard.form(claims, body, route.max_size)
+            environ[FORM] = guard.form(claims, body, route.max_size)
         else:
-            environ[_FILE] = guard.file(claims, body, route.max_size)
+            environ[FILE] = guard.file(claims, body, route.max_size)
         environ["wsgi.input"] = io.BytesIO(body)
 
 

@@ -9,9 +9,11 @@ import struct
 from enum import IntEnum
 from typing import Final
 
-_MASKED: Final = 0x80
+FINAL: Final = 0x80
+MASKED: Final = 0x80
 _LONG: Final = 126
 _LONGER: Final = 127
+_LENGTHS: Final = {_LONG: ">H", _LONGER: ">Q"}
 _OPCODE: Final = 0x0F
 _CONTROL: Final = 0x08  # this bit of it
 _MAX_REASON: Final = 123  # bytes, of a control frame's 125
@@ -22,6 +24,7 @@ class Opcode(IntEnum):
 
     CLOSE = 0x8
     PING = 0x9
+    PONG = 0xA
 
 
 class Frames:
@@ -68,31 +71,56 @@ class Frames:
         """As much of a head as is here; the bytes it takes of `data`, which has one at least."""
         before = len(self._head)
         head = self._head + bytes(data)
-        needed = 2
-        if len(head) >= 2:
-            length = head[1] & 0x7F
-            needed += {_LONG: 2, _LONGER: 8}.get(length, 0) + (4 if head[1] & _MASKED else 0)
-        if len(head) < needed:
+        measures = measured(head)
+        if measures is None or len(head) < measures[0]:
             self._head = head
             return len(data)
         self._head = b""
         self._is_data = not head[0] & _CONTROL
         self.has_closed = self.has_closed or head[0] & _OPCODE == Opcode.CLOSE
-        self._left = length
-        if length == _LONG:
-            (self._left,) = struct.unpack_from(">H", head, 2)
-        elif length == _LONGER:
-            (self._left,) = struct.unpack_from(">Q", head, 2)
-        return needed - before
+        size, self._left = measures
+        return size - before
 
 
-def control_frame(opcode: Opcode, payload: bytes = b"", *, masked: bool = False) -> bytes:
-    """A frame of our own; towards a server it is masked (section 5.3)."""
-    head = bytes((0x80 | opcode, len(payload) | (_MASKED if masked else 0)))
+def measured(head: bytes | bytearray) -> tuple[int, int] | None:
+    """Bytes of the head of a frame, with its mask, and of its payload; None while nobody knows."""
+    if len(head) < 2:
+        return None
+    length = head[1] & 0x7F
+    code = _LENGTHS.get(length, "")
+    size = 2 + struct.calcsize(code)
+    if len(head) < size:
+        return None
+    if code:
+        (length,) = struct.unpack_from(code, head, 2)
+    return size + (4 if head[1] & MASKED else 0), length
+
+
+def frame(first: int, payload: bytes = b"", *, masked: bool = False) -> bytes:
+    """One that begins with the byte `first`; towards a server it is masked (section 5.3)."""
+    size, mark = len(payload), MASKED if masked else 0
+    if size < _LONG:
+        head = bytes((first, mark | size))
+    elif size < 1 << 16:
+        head = struct.pack(">BBH", first, mark | _LONG, size)
+    else:
+        head = struct.pack(">BBQ", first, mark | _LONGER, size)
     if not masked:
         return head + payload
     mask = os.urandom(4)
-    return head + mask + bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload))
+    return head + mask + xored(payload, mask)
+
+
+def xored(payload: bytes, mask: bytes) -> bytes:
+    """Masked, or what was masked: section 5.3, as one large number."""
+    size = len(payload)
+    whole = (mask * (size // 4 + 1))[:size]
+    return (int.from_bytes(payload, "big") ^ int.from_bytes(whole, "big")).to_bytes(size, "big")
+
+
+def control_frame(opcode: Opcode, payload: bytes = b"", *, masked: bool = False) -> bytes:
+    """A frame of our own."""
+    return frame(FINAL | opcode, payload, masked=masked)
 
 
 def close_payload(code: int, reason: str) -> bytes:

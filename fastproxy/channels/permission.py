@@ -9,20 +9,18 @@ GitLab: {"Channel": {"Subprotocols": ["..."], "Url": "wss://...", "Header": {"Na
 import re
 import ssl
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec import Struct
 
-from fastproxy.asking import strict
+from fastproxy.asking import field_of, is_token, strict
 from fastproxy.errors import BadAuthorizeAnswer
 from fastproxy.protocol import GITLAB, Dialect
 
 MAX_ANSWER_BYTES: Final = 256 * 1024
 _PORTS: Final = {"ws": 80, "wss": 443}
-_is_token = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z").match  # RFC 9110 section 5.6.2
-_is_value = re.compile(r"[\t\x20-\x7e\x80-\xff]*\Z").match
 _is_target = re.compile(r"[\x21-\x7e]*\Z").match
 # Ours to say: they frame the request, or make the handshake.
 _OURS: Final = frozenset(
@@ -52,8 +50,7 @@ class _Gitlab(msgspec.Struct, frozen=True, kw_only=True):
     channel: _Channel = msgspec.field(name="Channel")
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where a channel leads, when that is not the backend itself."""
 
     address: str  # "http://HOST:PORT" or "https://HOST:PORT", as upstream/origin.py reads it
@@ -61,8 +58,7 @@ class Place:
     ca_pem: str
 
 
-@dataclass(frozen=True, slots=True)
-class Permission:
+class Permission(Struct, frozen=True):
     """What one channel may. Equal ones allow the same. `max_session_s` None: nothing is said."""
 
     place: Place | None
@@ -81,7 +77,7 @@ def permission_reader(
     def read_permission(body: bytes) -> Permission:
         url, fields, subprotocols, ca_pem, max_session_s = read(body)
         for word in subprotocols:
-            if not _is_token(word):
+            if not is_token(word):
                 raise BadAuthorizeAnswer(f"subprotocols: {word[:64]!r} is not a token")
         place = _place(url, ca_pem, allowed) if url else None
         if ca_pem and (place is None or not place.address.startswith("https:")):
@@ -117,12 +113,10 @@ def _read_gitlab(body: bytes) -> _Said:
 def _fields(fields: list[tuple[str, str]]) -> tuple[tuple[bytes, bytes], ...]:
     judged = []
     for name, value in fields:
-        lower = name.lower()
-        if not _is_token(name) or not _is_value(value):
-            raise BadAuthorizeAnswer(f"headers: {name[:64]!r} is not valid")
+        field, lower = field_of("headers", name, value), name.lower()
         if lower in _OURS or lower.startswith("sec-websocket-"):
             raise BadAuthorizeAnswer(f"headers: {name} is not the backend's to say")
-        judged.append((name.encode("ascii"), value.encode("latin-1")))
+        judged.append(field)
     return tuple(judged)
 
 

@@ -1,11 +1,11 @@
 """Addresses as text: what we listen on, and what a backend's address may look like."""
 
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class ListenAddress:
+
+class ListenAddress(Struct, frozen=True):
     """A TCP address, or a unix socket when `path` is set. An empty host means all interfaces."""
 
     host: str = ""
@@ -22,7 +22,10 @@ def parse_listen(text: str) -> ListenAddress:
         return ListenAddress(path=_socket_path(text))
     host, colon, port = text.rpartition(":")
     if not colon or not _is_port(port):
-        raise ValueError(f'"{text}" is not "HOST:PORT", "[IPv6]:PORT" or "unix:/path"')
+        hint = 'e.g. "127.0.0.1:8080"; ":8080" is all interfaces'
+        raise ValueError(f'"{text}" is not "HOST:PORT", "[IPv6]:PORT" or "unix:/path" ({hint})')
+    if "/" in host:
+        raise ValueError(f'"{text}": write "HOST:PORT"; TLS is set up in [[listener]]')
     if host.startswith("[") and host.endswith("]"):
         return ListenAddress(host[1:-1], int(port))
     if ":" in host:
@@ -38,6 +41,8 @@ def check_backend_address(text: str) -> None:
         _socket_path(text)
         return
     shape = f'"{text}" is not "http://HOST:PORT", "https://HOST:PORT" or "unix:/path"'
+    if "://" not in text:
+        shape += f'; did you mean "{"unix:" if text.startswith("/") else "http://"}{text}"?'
     try:
         parts = urlsplit(text)
         port = parts.port

@@ -9,7 +9,7 @@ from typing import Any, Final, get_args, get_origin
 import msgspec
 
 from fastproxy.config.overrides import Override
-from fastproxy.config.problems import KeyPath, closest, nearest
+from fastproxy.config.problems import KeyPath, among, closest, nearest, suggested
 from fastproxy.config.schema import Config, Duration, Size
 from fastproxy.config.shape import (
     Table,
@@ -69,9 +69,11 @@ class _Decoder:
 
     def _unknown_keys(self, value: dict[str, Any], known: list[str], key: KeyPath) -> None:
         """A key that was only misspelled is there: its absence is no second problem."""
+        absent = [name for name in known if name not in value]
         for word in value.keys() - set(known):
-            self._fail((*key, word), "unknown key", nearest(word, known))
-            if (meant := closest(word, known)) and meant not in value:
+            meant = closest(word, absent)
+            self._fail((*key, word), "unknown key", suggested(meant) or among(known))
+            if meant:
                 self.broken.add((*key, meant))
 
     def _choose(self, kind: Any, value: Any, key: KeyPath) -> Any:
@@ -108,8 +110,18 @@ class _Decoder:
         if not isinstance(value, dict):
             hint = f"write [{key[-1]}.NAME]" if is_table(kind) else ""
             return self._fail(key, f"expected a table of {describe(kind)}", hint)
+        if is_table(kind):
+            value = self._with_names(value, key)
         items = {name: self._item(kind, each, (*key, name)) for name, each in value.items()}
         return _BROKEN if any(each is _BROKEN for each in items.values()) else items
+
+    def _with_names(self, value: dict[str, Any], key: KeyPath) -> dict[str, Any]:
+        """The tables among the values. Others were meant for one whose name is missing."""
+        loose = [name for name, each in value.items() if not isinstance(each, dict)]
+        if loose:
+            hint = f"each {key[-1]} has a name: write [{key[-1]}.default]"
+            self._fail((*key, loose[0]), "expected a table", hint)
+        return {name: each for name, each in value.items() if name not in loose}
 
     def _item(self, kind: Any, value: Any, key: KeyPath) -> Any:
         """A broken table keeps its place: others are found by their number and name."""
@@ -122,10 +134,12 @@ class _Decoder:
 
     def _leaf(self, kind: Any, value: Any, key: KeyPath) -> Any:
         text = value.text if isinstance(value, Override) else value
+        got = f'"{text}"' if isinstance(text, str) else str(text)
+        got = got.lower() if isinstance(text, bool) else got  # as TOML writes it
         if (allowed := choices(kind)) and text not in allowed:
             words = [str(each) for each in allowed]
-            hint = nearest(str(text), words) if closest(str(text), words) else ""
-            return self._fail(key, f'"{text}" is not one of {", ".join(words)}', hint)
+            hint = suggested(closest(str(text), words))
+            return self._fail(key, f"{got} is not one of {', '.join(words)}", hint)
         try:
             if kind is Size:
                 return parse_size(text)
@@ -134,8 +148,6 @@ class _Decoder:
             # Only text from outside of the file may be read as a number or as true.
             return msgspec.convert(text, kind, strict=not isinstance(value, Override))
         except msgspec.ValidationError:
-            got = f'"{text}"' if isinstance(text, str) else str(text)
-            got = got.lower() if isinstance(text, bool) else got  # as TOML writes it
             return self._fail(key, f"expected {describe(kind)}, got {got}")
         except ValueError as error:
             return self._fail(key, str(error))

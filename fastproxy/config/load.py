@@ -8,21 +8,21 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct, field
+
 from fastproxy.config.decode import decode
 from fastproxy.config.lines import Lines
-from fastproxy.config.overrides import Override, from_environment, overlay
+from fastproxy.config.overrides import FILE_ONLY, Override, from_environment, overlay
 from fastproxy.config.problems import ConfigProblems, KeyPath, Problem, Severity
 from fastproxy.config.schema import Config
 
 _POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
-@dataclass(slots=True)
-class Source:
+class Source(Struct):
     """Where each value came from, and what is wrong with it."""
 
     path: str
@@ -75,9 +75,10 @@ def _read(path: str) -> str:
         return Path(path).read_text("utf-8")
     except OSError as error:
         message = f"cannot be read: {error.strerror}"
+        hint = "name the file with --config or $FASTPROXY_CONFIG"
     except UnicodeDecodeError as error:
-        message = f"is not UTF-8 (byte {error.start})"
-    raise ConfigProblems([Problem((), message, origin=path)])
+        message, hint = f"is not UTF-8 (byte {error.start})", ""
+    raise ConfigProblems([Problem((), message, hint, origin=path)])
 
 
 def _parse(path: str, text: str) -> dict[str, Any]:
@@ -93,4 +94,15 @@ def _syntax_problem(path: str, text: str, message: str) -> Problem:
     if found and not found[1]:
         line = text.count("\n") + 1
     said = _POSITION.sub("", message)
-    return Problem((), f"not TOML: {said}", line=line, column=column, origin=path)
+    hint = _syntax_hint(said)
+    return Problem((), f"not TOML: {said}", hint, line=line, column=column, origin=path)
+
+
+def _syntax_hint(said: str) -> str:
+    """What usually is behind these words of tomllib."""
+    if said == "Invalid value":
+        return "text needs quotes"
+    if twice := re.fullmatch(r"Cannot declare \('(\w+)',\) twice", said):
+        name = twice[1]
+        return f"write [[{name}]] for each" if name in FILE_ONLY else f"put all into one [{name}]"
+    return ""

@@ -6,10 +6,10 @@ another name makes a new one, in lower case. Listeners and routes live in the fi
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 
 from fastproxy.config.problems import KeyPath, Problem, nearest
 from fastproxy.config.schema import AnyStore, Backend, Config
@@ -23,12 +23,11 @@ _SERVICE_LINK = re.compile(
     r"FASTPROXY(?:_[A-Z0-9]+)*?_(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?"
     r"|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)"
 )
-_FILE_ONLY: Final = ("listener", "route")
+FILE_ONLY: Final = ("listener", "route")
 _NAMED: Final[dict[str, Any]] = {"backend": Backend, "store": AnyStore}
 
 
-@dataclass(frozen=True, slots=True)
-class Override:
+class Override(Struct, frozen=True):
     """One value as text. `origin` is the variable or flag it came from."""
 
     key: KeyPath
@@ -72,13 +71,11 @@ def _key_of(name: str, raw: Mapping[str, Any]) -> KeyPath | Problem:
     """FASTPROXY_BACKEND__DEFAULT__ADDRESS as ("backend", "default", "address")."""
     words = name.removeprefix(PREFIX).lower().split("__")
     section, rest = words[0], words[1:]
-    tables = [
-        field.name for field in msgspec.structs.fields(Config) if field.name not in _FILE_ONLY
-    ]
-    if section in _FILE_ONLY:
+    tables = [field.name for field in msgspec.structs.fields(Config) if field.name not in FILE_ONLY]
+    if section in FILE_ONLY:
         return Problem((), f"{section}s are set in the file only", origin=name)
     if section not in tables:
-        return _unknown(name, section, tables)
+        return _without_section(name, section, tables)
     if section in _NAMED:
         if len(rest) != 2:
             return _misshapen(name, f"{PREFIX}{section.upper()}__NAME__KEY")
@@ -102,6 +99,21 @@ def _existing(word: str, tables: object) -> str:
 
 def _unknown(variable: str, word: str, known: Sequence[str]) -> Problem:
     return Problem((), f'unknown key "{word}"', nearest(word, known), origin=variable)
+
+
+def _without_section(variable: str, word: str, tables: Sequence[str]) -> Problem:
+    """The key may be right, with its section left out or a single underscore behind it."""
+    keys = [
+        f"{table}__{key}"
+        for table in tables
+        if table not in _NAMED
+        for key in fields_of(type(getattr(Config(), table)))
+    ]
+    for key in keys:
+        if word in (key.partition("__")[2], key.replace("__", "_")):
+            hint = f"did you mean {PREFIX}{key.upper()}?"
+            return Problem((), f'unknown key "{word}"', hint, origin=variable)
+    return _unknown(variable, word, tables)
 
 
 def _misshapen(variable: str, shape: str) -> Problem:

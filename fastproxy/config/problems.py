@@ -1,9 +1,9 @@
 """What is wrong with a configuration, said so that it can be found and mended."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
 from enum import Enum
+
+from msgspec import Struct
 
 from fastproxy.errors import OwnFault
 
@@ -17,8 +17,7 @@ class Severity(Enum):
     WARNING = "warning"
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """One thing to mend. `origin`: the file, variable or flag; `line` counts from 1."""
 
     key: KeyPath
@@ -54,11 +53,21 @@ def show_key(key: KeyPath) -> str:
 
 def closest(word: str, known: Sequence[str]) -> str:
     """The known word most like `word`; "" when none is."""
+    from difflib import get_close_matches  # every process of a good configuration does without
+
     return next(iter(get_close_matches(word.lower(), known, n=1, cutoff=0.6)), "")
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
     """A hint that names the known word most like `word`, else all the known ones."""
-    if close := closest(word, known):
-        return f'did you mean "{close}"?'
+    return suggested(closest(word, known)) or among(known)
+
+
+def suggested(word: str) -> str:
+    """A hint that names it; "" when there is none."""
+    return f'did you mean "{word}"?' if word else ""
+
+
+def among(known: Sequence[str]) -> str:
+    """A hint that names all the known words."""
     return f"known here: {', '.join(known)}" if known else ""

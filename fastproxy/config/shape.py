@@ -44,6 +44,8 @@ def choices(kind: Any) -> tuple[str | int, ...]:
 
 def describe(kind: Any) -> str:
     """The kind in words for users: "size", "list of text"."""
+    if is_table(kind):
+        return "table"
     if len(members(kind)) > 1:
         return " or ".join(map(describe, members(kind)))
     (kind,) = members(kind)
@@ -54,4 +56,4 @@ def describe(kind: Any) -> str:
     if get_origin(kind) is dict:
         return f"table of {describe(get_args(kind)[1])}"
     names = {Size: "size", Duration: "duration", str: "text", int: "whole number"}
-    return {**names, float: "number", bool: "true or false"}.get(kind, "table")
+    return {**names, float: "number", bool: "true or false"}[kind]

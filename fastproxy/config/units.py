@@ -32,7 +32,8 @@ def parse_size(value: object) -> Size:
         raise ValueError(f"{_shown(value)} is not a size: {_SIZE_HINT}")
     number, unit = match.groups()
     if unit not in SIZE_UNITS:
-        raise ValueError(_wrong_unit(unit, SIZE_UNITS, _SIZE_HINT))
+        hint = _unit_hint(unit, SIZE_UNITS, _SIZE_HINT)
+        raise ValueError(f"{_shown(value)} is not a size: {hint}")
     return Size(int(number) * SIZE_UNITS[unit])
 
 
@@ -45,7 +46,8 @@ def parse_duration(value: object) -> Duration:
         raise ValueError(f"{_shown(value)} is not a duration: {_DURATION_HINT}")
     number, unit = match.groups()
     if unit not in DURATION_UNITS:
-        raise ValueError(_wrong_unit(unit, DURATION_UNITS, _DURATION_HINT))
+        hint = _unit_hint(unit, DURATION_UNITS, _DURATION_HINT)
+        raise ValueError(f"{_shown(value)} is not a duration: {hint}")
     return Duration(Decimal(number) * DURATION_UNITS[unit])
 
 
@@ -69,11 +71,11 @@ def format_duration(seconds: float) -> str:
     return f"{exact:f}s"
 
 
-def _wrong_unit(unit: str, known: dict[str, int] | dict[str, Decimal], hint: str) -> str:
+def _unit_hint(unit: str, known: dict[str, int] | dict[str, Decimal], hint: str) -> str:
     if not unit:
         return hint
     same = [name for name in known if name.lower() in (unit.lower(), f"{unit.lower()[:1]}ib")]
-    return f'"{unit}" is not a unit; did you mean "{same[0]}"?' if same else hint
+    return f'"{unit}" is not a unit, did you mean "{same[0]}"?' if same else hint
 
 
 def _shown(value: object) -> str:

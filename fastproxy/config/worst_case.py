@@ -1,8 +1,9 @@
 """How much memory a configuration may take at the very most, and why."""
 
 import os
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from fastproxy.config.schema import Config, FormRoute, KiB, MiB, S3Store, UploadRoute
 from fastproxy.config.units import format_size
@@ -20,8 +21,7 @@ WINDOW_SHARE: Final = 32  # of the budget at most one such share is set aside fo
 S3_MIN_PART: Final = 5 * MiB  # Amazon S3 user guide, "multipart upload limits"
 
 
-@dataclass(frozen=True, slots=True)
-class WorstCase:
+class WorstCase(Struct, frozen=True):
     """Bytes, each for one worker except `master` and `total`."""
 
     workers: int

@@ -25,8 +25,8 @@ An application under gunicorn (2 workers) is running behind fastproxy (2 workers
 
   http://127.0.0.1:{port}/
 
-A browser finds a page there from which to upload a file. Or, from another terminal,
-upload 50 MB whose length nobody knows:
+Open it in a browser to upload a file, or, from another terminal, upload 50 MB of unknown
+length:
 
   head -c 50000000 /dev/urandom | curl -T - http://127.0.0.1:{port}/uploads/photo.bin
 
@@ -94,7 +94,7 @@ def start_application(children: Children, home: Home) -> None:
 
 def _require_gunicorn() -> None:
     if find_spec("gunicorn") is None:
-        raise DemoFailed("gunicorn is missing; install it with: pip install 'fastproxy[demo]'")
+        raise DemoFailed("gunicorn is missing; install it with: pip install gunicorn")
 
 
 def choose_port(wished: int | None) -> int:

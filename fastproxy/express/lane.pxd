@@ -5,7 +5,7 @@ from fastproxy.express.ways cimport Way, Ways
 from fastproxy.front.clients cimport Client, Clients
 from fastproxy.front.connection cimport ClientConnection
 from fastproxy.front.context cimport FrontContext
-from fastproxy.readiness cimport Readiness
+from fastproxy.loop.readiness cimport Readiness
 from fastproxy.shortcut cimport Shortcut, Trip
 from fastproxy.upstream.connection cimport UpstreamConnection
 from fastproxy.wire.plain cimport PlainHead, Run
@@ -19,8 +19,6 @@ cdef class Lane(Shortcut):
     cdef Ways _ways
     cdef LogLines _lines
     cdef int _max_count, _max_target, _max_head
-    cdef long long _date_second
-    cdef bytes _date_line  # of that second
     cdef PlainHead _head  # scanned last
     cdef Output _out
     cdef Readiness _readiness
@@ -34,8 +32,7 @@ cdef class Lane(Shortcut):
     cdef _write_answer(self, const unsigned char* data)
     cdef _begin(self, LaneTrip trip, Py_ssize_t nbytes)
     cdef _await_body(self, LaneTrip trip)
-    cdef char* _put_date(self, char* at) except NULL
-    cdef _report(self, LaneTrip trip, int status, long long sent)
+    cdef _report(self, LaneTrip trip, int status, long long sent, double answered_at)
 
 cdef class LaneTrip(Trip):
     cdef Lane lane

@@ -8,11 +8,10 @@ counted is what the general way would have sent and counted. It has only three s
 (`leave`) turns the trip into the Exchange it did without.
 """
 
-from fastproxy.deadlines import NEVER
+from fastproxy.loop.deadlines import NEVER
 from fastproxy.errors import FastproxyError
 from fastproxy.front.life import BODY, HEAD, WAIT
-from fastproxy.handlers.proxy_pass import ProxyPass
-from fastproxy.wire.date import date_field
+from fastproxy.handlers.proxy.proxy_pass import ProxyPass
 from fastproxy.wire.framing import LengthDecoder
 
 cimport cython
@@ -214,7 +213,7 @@ cdef class Lane(Shortcut):
         cdef char* at = put(self._out.memory, data, head.first_line)
         at = put_runs(at, data, head.run, head.runs)
         if not head.is_dated:
-            at = self._put_date(at)
+            at = self._out.put_date(at)
         if head.length >= 0 and head.status != 204:
             at = put(at, b"Content-Length: ", 16)
             at = put_number(at, head.length)
@@ -222,17 +221,8 @@ cdef class Lane(Shortcut):
         at = put(at, b"\r\n", 2)
         self._out.size = at - self._out.memory
 
-    cdef char* _put_date(self, char* at) except NULL:
-        """The field line of wire/date.py, which is the same for a second."""
-        cdef timespec now
-        clock_gettime(CLOCK_REALTIME, &now)
-        if now.tv_sec != self._date_second:
-            self._date_second = now.tv_sec
-            self._date_line = b"%b: %b\r\n" % date_field()
-        return put_bytes(at, self._date_line)
-
-    cdef _report(self, LaneTrip trip, int status, long long sent):
-        """As reporting.py does."""
+    cdef _report(self, LaneTrip trip, int status, long long sent, double answered_at):
+        """As worker/reporting.py does."""
         cdef Served served
         cdef double duration_s = _now() - trip.started_at
         trip.way.requests.count(trip.way.method, status, duration_s)
@@ -243,6 +233,7 @@ cdef class Lane(Shortcut):
             served.received = trip.length if trip.length > 0 else 0
             served.sent = sent
             served.duration_s = duration_s
+            served.backend_s = answered_at - trip.started_at
             self._lines.add(&served, trip.remote_ip(), trip.way.log_fields)
 
 
@@ -277,6 +268,7 @@ cdef class LaneTrip(Trip):
         cdef Output out = self.lane._out
         upstream._sent += out.size + nbytes - out.read_at
         rest = out.send(upstream._descriptor, nbytes)
+        upstream._descriptor.mark()
         if rest is not None:
             upstream.send(rest)
         if not self.unread:
@@ -315,6 +307,7 @@ cdef class LaneTrip(Trip):
         cdef Lane lane = self.lane
         cdef ClientConnection client = self.client
         cdef UpstreamConnection upstream = self.upstream
+        cdef double answered_at = _now() if lane._lines.is_on else 0.0
         self._over()
         if self.asker is not None:
             self.asker.open -= 1
@@ -325,7 +318,7 @@ cdef class LaneTrip(Trip):
         # Only now: who waits for it may take another scratch.
         upstream.rest()
         self.way.target.pool.give_back(upstream)
-        lane._report(self, status, body)
+        lane._report(self, status, body, answered_at)
         if client._pending or client._link.is_blocked or client._link.has_eof:
             client.exchange_over(keep=True)
         elif client._phase is WAIT:

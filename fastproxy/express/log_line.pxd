@@ -5,6 +5,7 @@ cdef struct Served:
     long long received  # bytes of the request's body
     long long sent  # bytes of the answer's body
     double duration_s
+    double backend_s  # until its answer came
 
 cdef enum:
     FLUSH_BYTES = 32 * 1024  # as AccessLog

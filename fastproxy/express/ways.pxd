@@ -1,4 +1,4 @@
-from fastproxy.handlers.proxy_pass cimport Target
+from fastproxy.handlers.proxy.proxy_pass cimport Target
 from fastproxy.observe.metrics cimport RouteRequests
 from fastproxy.wire.plain cimport PlainHead
 

@@ -3,7 +3,7 @@
 import msgspec
 
 from fastproxy.errors import FastproxyError
-from fastproxy.handlers.proxy_pass import PlainProxy
+from fastproxy.handlers.proxy.proxy_pass import PlainProxy
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE

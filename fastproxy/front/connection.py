@@ -7,60 +7,35 @@ Phases and what ends them:
     HEAD --head complete--> BODY --body complete--> WAIT --response complete--> HEAD
                              |                        |
                              +--early response--> LINGER --drained or late--> CLOSED
+    WAIT --last response, not all of it sent, or bytes behind the request--> LINGER
     WAIT --101--> TUNNEL
     any --last response written, not yet sent--> CLOSING --sent, or not taken--> CLOSED
 """
 
 import asyncio
 from collections.abc import Sequence
-from enum import Enum
-from typing import Final, cast
+from typing import cast
 
-from fastproxy.deadlines import NEVER
 from fastproxy.errors import BadBody, ClientGone, FastproxyError, TooManyConnections
 from fastproxy.exchange import Exchange
+from fastproxy.front.body import DIRECT, SCRATCH, STASH, BodyReading
 from fastproxy.front.context import FrontContext
 from fastproxy.front.guest import Guest
 from fastproxy.front.heads import skip_blank_lines, split_head
-from fastproxy.front.life import BODY, HEAD, LINGER, TUNNEL, WAIT, ConnectionLife
+from fastproxy.front.life import BODY, HEAD, LINGER, TUNNEL, WAIT
 from fastproxy.front.link import Link
+from fastproxy.loop.deadlines import NEVER
 from fastproxy.message import RequestHead
-from fastproxy.sides import DirectSink
-from fastproxy.wire.framing import (
-    BodyDecoder,
-    ChunkedDecoder,
-    LengthDecoder,
-    Piece,
-    UntilCloseDecoder,
-)
-
-# A paused upload holds at most what one read brings; without room for a read, this little.
-_STASH_BYTES: Final = 256
-# Behind the payload that is sure to come: what of it is the client's next request, we must keep.
-_BEYOND_BYTES: Final = 64 * 1024
+from fastproxy.wire.framing import ChunkedDecoder, LengthDecoder, Piece, UntilCloseDecoder
 
 
-class Fill(Enum):
-    """Where the kernel was told to put the bytes of the current read."""
-
-    CHOOSING = "choosing"  # the loop is asking, and calls a null pointer if reading stops now
-    SCRATCH = "scratch"
-    STASH = "stash"
-    DIRECT = "direct"
-
-
-_CHOOSING, _SCRATCH, _STASH, _DIRECT = Fill
-
-
-class ClientConnection(ConnectionLife):
+class ClientConnection(BodyReading):
     """See the module."""
 
-    __slots__ = ("_decoder", "_fill", "_is_stepping", "_is_trusted", "_remote_ip")
+    __slots__ = ("_is_stepping", "_is_trusted", "_remote_ip")
 
     def __init__(self, context: FrontContext, guest: Guest | None = None) -> None:
         super().__init__(context, guest)
-        self._decoder: BodyDecoder | None = None
-        self._fill = _SCRATCH
         self._is_stepping = False
         self._remote_ip = ""
         self._is_trusted = False
@@ -91,7 +66,7 @@ class ClientConnection(ConnectionLife):
     def get_buffer(self, sizehint: int) -> memoryview:
         """See asyncio."""
         scratch = self._context.scratch
-        self._fill = _SCRATCH
+        self._fill = SCRATCH
         if self._phase is HEAD or self._phase is WAIT:
             return scratch.head_view
         exchange = self._exchange
@@ -99,18 +74,11 @@ class ClientConnection(ConnectionLife):
             return self._choose_memory(exchange.direct, self._decoder)
         return scratch.view
 
-    def _choose_memory(self, direct: DirectSink, decoder: BodyDecoder) -> memoryview:
-        self._fill = _CHOOSING
-        if not direct.room():
-            self._fill = _STASH
-            return self._context.scratch.view[:_STASH_BYTES]
-        self._fill = _DIRECT
-        return direct.get_buffer()[: decoder.reach(_BEYOND_BYTES)]
-
     def buffer_updated(self, nbytes: int) -> None:
         """See asyncio."""
-        if self._fill is _DIRECT:
+        if self._fill is DIRECT:
             self._on_direct(nbytes)
+            self._step()
             return
         if self._phase is HEAD and not self._pending and self._context.shortcut.take(self, nbytes):
             return
@@ -122,7 +90,7 @@ class ClientConnection(ConnectionLife):
         data = self._context.scratch.view[:nbytes]
         if self._phase is LINGER:
             self._on_lingering(nbytes)
-        elif self._fill is _STASH:
+        elif self._fill is STASH:
             self._pending += bytes(data)
             self.pause_body()
         elif self._phase is BODY or self._phase is TUNNEL:
@@ -185,6 +153,7 @@ class ClientConnection(ConnectionLife):
             self._pending += bytes(data)
         if self._phase is WAIT:
             self._link.stop_reading()
+            self._wait_as_phase_says()
         else:
             self._step()
 
@@ -258,109 +227,6 @@ class ClientConnection(ConnectionLife):
         self._phase = BODY  # whatever else it sends is not a request of ours: linger
         exchange.fail(fault)
 
-    # -- bodies --------------------------------------------------------------------------------
-
-    def want_body(self) -> None:
-        """See ClientSide."""
-        if self._phase is TUNNEL:
-            self._link.start_reading()
-        if self._phase is not BODY or self._wants_body:
-            return
-        self._wants_body = True
-        self._pace.resume(self._context.deadlines.now)
-        self._on_pending()
-        if self._wants_body and self._phase is BODY:
-            if self._link.has_eof:
-                self._fail_client(BadBody("body ended before its time"))
-            else:
-                self._wait_as_phase_says()
-                self._link.start_reading()
-
-    def _on_pending(self) -> None:
-        """Hand over what was read before it was wanted, as far as there is room."""
-        exchange = self._exchange
-        if exchange is None:
-            return
-        while self._pending and self._wants_body and exchange is self._exchange:
-            room = len(self._pending) if exchange.direct is None else exchange.direct.room()
-            if not room:
-                self.pause_body()
-                return
-            data, self._pending = self._pending[:room], self._pending[room:]
-            self._on_body(memoryview(data))
-
-    def pause_body(self) -> None:
-        """See ClientSide. A paused socket hears nothing, so it is probed from time to time."""
-        if self._fill is _CHOOSING:
-            return  # no room: the stash is chosen, and what it gets pauses the body
-        if self._phase is TUNNEL:
-            self._link.stop_reading()
-        elif self._phase is BODY and self._wants_body:
-            self._wants_body = False
-            self._pace.pause(self._context.deadlines.now)
-            self._link.stop_reading()
-            self._wait_as_phase_says()
-
-    def _on_direct(self, nbytes: int) -> None:
-        """The framing that came with the payload is squeezed out where it stands.
-
-        A GiB in chunks of 256 KiB took 1.3 s with reads for payload alone, and others between them;
-        it takes 0.6 s.
-        """
-        exchange, decoder = self._exchange, self._decoder
-        if exchange is None or exchange.direct is None or decoder is None:
-            return
-        window = exchange.direct.get_buffer()[:nbytes]
-        try:
-            size, taken = decoder.squeeze(window)
-            self._count_body(exchange, size)
-        except FastproxyError as fault:
-            self._fail_client(fault)
-            return
-        if taken < nbytes:
-            self._pending = bytes(window[taken:])
-        exchange.direct.buffer_updated(size)
-        if decoder.is_done:
-            self._body_complete(exchange)
-            self._step()
-
-    def _on_body(self, data: memoryview) -> None:
-        exchange, decoder = self._exchange, self._decoder
-        if exchange is None or exchange.sink is None or decoder is None:
-            return
-        try:
-            pieces, taken = decoder.decode(data)
-            self._count_body(exchange, sum(map(len, pieces)))
-        except FastproxyError as fault:
-            self._fail_client(fault)
-            return
-        if pieces:
-            exchange.sink.body_data(pieces)
-        if decoder.is_done and self._phase is BODY and exchange is self._exchange:
-            self._pending = bytes(data[taken:]) + self._pending
-            self._body_complete(exchange)
-
-    def _count_body(self, exchange: Exchange, size: int) -> None:
-        """Judge size and pace. Raises BodyTooLarge, TooSlow."""
-        now = self._context.deadlines.now
-        if self._phase is TUNNEL:
-            self._pace.size += size
-        else:
-            self._pace.count(size, exchange.max_body, now)
-            if not self._link.is_blocked:
-                self.deadline = now + self._context.limits.body_timeout
-        exchange.body_bytes = self._pace.size
-
-    def _body_complete(self, exchange: Exchange) -> None:
-        self._phase = WAIT
-        self._wants_body = False
-        self._decoder = None
-        self._wait_as_phase_says()
-        if not self._pending:
-            self._link.start_reading()
-        if exchange.sink is not None:
-            exchange.sink.body_end()
-
     # -- ClientSide ----------------------------------------------------------------------------
 
     def write(self, pieces: Sequence[Piece]) -> None:
@@ -376,6 +242,8 @@ class ClientConnection(ConnectionLife):
         if self._pending:
             pending, self._pending = self._pending, b""
             self._on_body(memoryview(pending))
+        if self._link.has_eof and self._exchange is not None and self._exchange.sink is not None:
+            self._exchange.sink.body_end()  # it came when there was no tunnel yet
 
     def send_eof(self) -> None:
         """See ClientSide."""
@@ -392,7 +260,7 @@ class ClientConnection(ConnectionLife):
             self._phase = HEAD
             self._wait_as_phase_says()
             self._step()
-        elif is_complete and not self._pending:
+        elif is_complete and not self._pending and self._link.is_settled:
             self._close()
         else:
             self._linger()

@@ -1,4 +1,4 @@
-from fastproxy.deadlines cimport Deadlines
+from fastproxy.loop.deadlines cimport Deadlines
 from fastproxy.exchange cimport Exchange
 from fastproxy.front.clients cimport Clients
 from fastproxy.observe.request_id cimport RequestIds

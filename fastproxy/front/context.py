@@ -5,18 +5,19 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from fastproxy.config.schema import Limits
-from fastproxy.crowd import Seat, alone
 from fastproxy.exchange import Exchange, Reporter
+from fastproxy.front.client_counts import Seat, alone
 from fastproxy.front.clients import Gate, clients_of
 from fastproxy.front.guest import Guest
+from fastproxy.loop.reactor import Reactor
 from fastproxy.observe.request_id import RequestIds, accept_request_id
-from fastproxy.reactor import Reactor
 from fastproxy.shortcut import Shortcut
 from fastproxy.wire.addresses import Network, is_within
 from fastproxy.wire.head import RequestHeadParser
 
 # A request may be on its way already, surely so when the client has only just connected.
 _LAST_CHANCE_S: Final = 1.0
+_MOST_HOPS: Final = 32  # of X-Forwarded-For, which has room for thousands
 
 
 class Connection(Protocol):
@@ -140,10 +141,12 @@ class FrontContext:
     def client_of(self, chain: bytes) -> str:
         """The rightmost address of the chain that is not one of our own proxies, else the leftmost.
 
-        What stands left of it, or of what is no address, anybody may have invented.
+        What stands left of it, or of what is no address, anybody may have invented. No more than
+        the last _MOST_HOPS are looked at: they cost more than all else that is done with a head.
         """
         found = ""
-        for hop in reversed(chain.decode("latin-1").split(",")):
+        hops = chain.decode("latin-1").rsplit(",", _MOST_HOPS)
+        for hop in reversed(hops[-_MOST_HOPS:]):
             address = hop.strip()
             if not address:
                 continue

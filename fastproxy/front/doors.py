@@ -18,11 +18,16 @@ from enum import Enum
 from functools import partial
 from typing import Final
 
-from fastproxy.crowd import Seat
+from fastproxy.front.client_counts import Seat
 
 # Five looks are a grace: a worker that is alive turns its loop in less.
 _LOOK_S: Final = 0.001
 _LOOKS: Final = 5
+# The loop lets in one client a turn, and turns get long when there is much to do: with 8,750
+# uploads in one worker, whoever came waited for half a second. So many come at once, but only then:
+# each of them takes a task, and 200 bytes more than one whom the loop lets in.
+_A_TURN: Final = 16
+_LONG_S: Final = 0.002
 # Four at first, for a worker may only be busy; 64 in 5 ms are about all that one can accept.
 _AT_FIRST: Final = 4
 _AT_MOST: Final = 64
@@ -55,6 +60,8 @@ class Doors:
         self._looks = 0  # so often have we looked whether he is still there
         self._opening: asyncio.Task[None] | None = None  # when OPENING
         self._at_once = _AT_FIRST
+        self._let_in_at = 0.0
+        self._entering: set[asyncio.Task[object]] = set()
         self._unjudged = 0  # clients still to be let in without a look at the others
 
     async def open(self, listeners: Sequence[socket.socket], backlog: int) -> None:
@@ -78,6 +85,11 @@ class Doors:
             listener.close()  # who still holds it keeps clients waiting in vain
         self._listeners = ()
 
+    async def settled(self) -> None:
+        """Whoever was let in has his connection."""
+        await asyncio.gather(*self._entering, return_exceptions=True)
+        await asyncio.sleep(0)  # the loop's own get theirs only then
+
     def step_back(self) -> None:
         """One more client has come in: leave the next to others who have fewer."""
         if self._unjudged:
@@ -90,9 +102,30 @@ class Doors:
     def _is_ahead(self) -> bool:
         return self._seat.is_ahead(self._loop.time())
 
+    def _let_in(self, index: int) -> asyncio.BaseProtocol:
+        """The loop has accepted one, and may take a while before it accepts another."""
+        before, self._let_in_at = self._let_in_at, self._loop.time()
+        is_long = self._let_in_at - before >= _LONG_S  # the turn, or nobody has come
+        if is_long and self._state is _OPEN and not self._entering:
+            self._let_in_more(index)
+        return self._make_protocol(index)
+
+    def _let_in_more(self, index: int) -> None:
+        make = partial(self._make_protocol, index)
+        for coming in range(1, _A_TURN):
+            if coming > self._unjudged and self._seat.is_ahead(self._loop.time(), coming):
+                return
+            try:
+                client, _ = self._listeners[index].accept()
+            except OSError:  # nobody is there; what else it may be, the loop meets, too
+                return
+            task = self._loop.create_task(self._loop.connect_accepted_socket(make, client))
+            self._entering.add(task)
+            task.add_done_callback(self._entering.discard)
+
     async def _serve(self) -> None:
         for index, listener in enumerate(self._listeners):
-            make = partial(self._make_protocol, index)
+            make = partial(self._let_in, index)
             # The loop closes what it is given.
             server = await self._loop.create_server(
                 make, sock=listener.dup(), backlog=self._backlog

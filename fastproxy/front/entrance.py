@@ -14,12 +14,14 @@ from enum import Enum
 from typing import Final, Protocol, cast
 
 from fastproxy.config.schema import Config, Listener
-from fastproxy.deadlines import Timed
 from fastproxy.errors import BadPreface, OwnFault
 from fastproxy.front.clients import Client
 from fastproxy.front.context import Connection, FrontContext
 from fastproxy.front.guest import Guest
-from fastproxy.front.secure import READ_BYTES, SecureChannel
+from fastproxy.front.secure.channel import SecureChannel
+from fastproxy.front.secure.life import SecureLife
+from fastproxy.front.secure.reading import READ_BYTES
+from fastproxy.loop.deadlines import Timed
 from fastproxy.tls import CertificateFiles, Certificates, subject_of
 from fastproxy.wire.addresses import Network, is_within
 from fastproxy.wire.preface import parse_preface
@@ -212,9 +214,12 @@ class Arrival(Timed, asyncio.BufferedProtocol):
             connection.drain()
         return connection
 
-    def secured(self, channel: SecureChannel) -> None:
+    def secured(self, channel: SecureLife) -> None:
         """See Host."""
-        self._welcome_as(Guest(self._ip, b"https", subject_of(channel.tls)), channel)
+        certificates = self._entrance.certificates
+        is_known = certificates is not None and certificates.asks_clients
+        subject = subject_of(channel.tls) if is_known else b""
+        self._welcome_as(Guest(self._ip, b"https", subject), channel)
 
     def lost(self, error: Exception | None) -> None:
         """See Host."""

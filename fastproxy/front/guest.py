@@ -1,10 +1,9 @@
 """Who comes through a listener: what was agreed on before the first request."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Guest:
+class Guest(Struct, frozen=True):
     """`ip`: as a trusted balancer or the kernel says, empty for a unix socket's peer.
 
     `scheme`: of the requests, unless a trusted proxy says otherwise. `subject`: of the certificate

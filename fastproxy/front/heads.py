@@ -24,7 +24,8 @@ def split_head(raw: bytes, limits: Limits) -> tuple[bytes, bytes] | None:
     `raw` has no leading blank line. Raises BadHead, HeadTooLarge and TargetTooLong.
     """
     end = raw.find(END_OF_HEAD)
-    size = len(raw) if end < 0 else end
+    # What has come of the empty line does not count; it may be all but its last byte.
+    size = end if end >= 0 else len(raw) - len(END_OF_HEAD) + 1
     if size > limits.header_bytes:
         _refuse_long_line(raw, limits)
         raise HeadTooLarge(f"over {limits.header_bytes} bytes")

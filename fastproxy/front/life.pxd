@@ -3,7 +3,7 @@ from fastproxy.front.clients cimport Client
 from fastproxy.front.context cimport FrontContext
 from fastproxy.front.link cimport Link
 from fastproxy.front.pace cimport Pace
-from fastproxy.readiness cimport Reader
+from fastproxy.loop.readiness cimport Reader
 from fastproxy.shortcut cimport Trip
 
 cdef class ConnectionLife(Reader):

@@ -3,7 +3,6 @@
 from enum import Enum
 from typing import Final
 
-from fastproxy.deadlines import NEVER
 from fastproxy.errors import ClientGone, FastproxyError, ShuttingDown, TooManyOfClient, TooSlow
 from fastproxy.exchange import Exchange
 from fastproxy.front.clients import Client
@@ -13,7 +12,8 @@ from fastproxy.front.link import Link
 from fastproxy.front.pace import Pace
 from fastproxy.front.probe import PeerState
 from fastproxy.front.uptake import Uptake
-from fastproxy.readiness import Reader
+from fastproxy.loop.deadlines import NEVER
+from fastproxy.loop.readiness import Reader
 from fastproxy.shortcut import Trip
 
 _PROBE_S: Final = 10.0
@@ -154,7 +154,7 @@ class ConnectionLife(Reader):
             self._close()
             return
         self._link.send_eof()
-        self._wait_until(self._context.limits.lingering_timeout)
+        self._wait_as_phase_says()
         self._link.start_reading()
 
     def _on_lingering(self, nbytes: int) -> None:
@@ -204,17 +204,17 @@ class ConnectionLife(Reader):
         """See Timed."""
         self._leave_trip()
         phase = self._phase
-        if phase is LINGER:
-            self._close()
-        elif self._link.is_blocked or phase in (TUNNEL, CLOSING):
+        if self._link.is_blocked or phase in (TUNNEL, CLOSING):
             self._judge_progress()
+        elif phase is LINGER:
+            self._close()
         elif phase is HEAD and self._pending:
             self._refuse(TooSlow("head"))
         elif phase is HEAD:
             self._close()
         elif phase is BODY and self._wants_body:
             self._fail_client(TooSlow("nothing came"))
-        elif phase is BODY:
+        elif phase is BODY or phase is WAIT:
             self._probe()
 
     def _wait_as_phase_says(self) -> None:
@@ -226,8 +226,12 @@ class ConnectionLife(Reader):
             self._wait_until(context.header_timeout if self._pending else context.idle_timeout)
         elif self._phase is BODY:
             self._wait_until(context.limits.body_timeout if self._wants_body else _PROBE_S)
+        elif self._phase is LINGER:
+            self._wait_until(context.limits.lingering_timeout)
         elif self._phase is TUNNEL and (self._link.has_eof or self._link.has_sent_eof):
             self._wait_for_progress()
+        elif self._phase is WAIT and not self._link.is_reading:
+            self._wait_until(_PROBE_S)  # nothing would be heard of its end
         elif self._phase in (WAIT, TUNNEL):
             self.deadline = NEVER
 
@@ -236,15 +240,20 @@ class ConnectionLife(Reader):
         if self._uptake is None:
             self._uptake = Uptake(self._context.limits)
         now = self._context.deadlines.now
-        self._uptake.watch(self._link.taken, self._pace.size, now, waits=self._link.is_blocked)
+        self._uptake.watch(self._link.taken, self._given, now, waits=self._link.is_blocked)
         self._wait_until(self._uptake.patience_s(now))
+
+    @property
+    def _given(self) -> int:
+        """Bytes that count as the client's progress; what lingering drops does not."""
+        return 0 if self._phase is LINGER else self._pace.size
 
     def _judge_progress(self) -> None:
         uptake = self._uptake
         if uptake is None:
             return
         now = self._context.deadlines.now
-        fault = uptake.judge(self._link.taken, self._pace.size, now)
+        fault = uptake.judge(self._link.taken, self._given, now)
         if fault is None:
             self._wait_until(uptake.patience_s(now))
         else:

@@ -1,4 +1,4 @@
-from fastproxy.readiness cimport Descriptor
+from fastproxy.loop.readiness cimport Descriptor
 from fastproxy.wire.scratch cimport Scratch
 
 cdef class Link:

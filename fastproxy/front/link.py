@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from fastproxy.front.probe import PeerState, peer_state
-from fastproxy.readiness import Descriptor
+from fastproxy.loop.readiness import Descriptor
 from fastproxy.wire.framing import Piece
-from fastproxy.wire.kernel import unacknowledged
+from fastproxy.wire.kernel import unacknowledged, unread
 from fastproxy.wire.scratch import Scratch
 
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
@@ -72,8 +72,26 @@ class Link:
         transport = self._transport
         if transport is None or transport.is_closing():
             return self._written
-        queued = unacknowledged(transport.get_extra_info("socket").fileno())
+        queued = unacknowledged(self._fileno(transport))
         return self._written - transport.get_write_buffer_size() - queued
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all that was written has left, and all that came was read: to close is safe.
+
+        Costs a system call.
+        """
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return True
+        if transport.get_write_buffer_size():
+            return False
+        return unread(self._fileno(transport)) == 0
+
+    def _fileno(self, transport: asyncio.Transport) -> int:
+        """The socket's, also beneath TLS."""
+        fd: int = self._descriptor.fd
+        return fd if fd >= 0 else transport.get_extra_info("socket").fileno()
 
     @property
     def peer_state(self) -> PeerState:

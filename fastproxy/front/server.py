@@ -58,7 +58,7 @@ class FrontServer:
         """Finish what is in flight, within its deadline, and close everything."""
         context = self._context
         self.stop_accepting()
-        await asyncio.sleep(0)  # whom the loop let in just now is among the connections only then
+        await self._doors.settled()
         context.drain()
         loop = context.reactor.loop
         started = loop.time()

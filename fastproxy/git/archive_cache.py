@@ -1,6 +1,6 @@
 """Archives that were made once, in a directory of bounded size.
 
-    key of (repository, commit, format, prefix, path) --> XX/REST-OF-KEY
+    key of all that an order says --> XX/REST-OF-KEY
 
 A new one is written to a file without a name, which gets its name when it is whole: nobody sees
 half of one, and a crash leaves nothing. What was not asked for longest goes first. Workers share
@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from fastproxy.git.orders import Archive
 
 _LEAST_FREE: Final = 0.1  # of the size, when something has to go
@@ -23,8 +25,7 @@ _LEAST_FREE: Final = 0.1  # of the size, when something has to go
 def place_of(order: Archive) -> list[bytes]:
     """Where its archive is, beneath the directory. Equal orders have equal places, others have not:
     the parts of a key cannot run into each other."""
-    parts = (order.repository, order.commit, order.format, order.prefix, order.path)
-    key = hashlib.sha256(repr(parts).encode()).hexdigest().encode()
+    key = hashlib.sha256(repr(msgspec.structs.astuple(order)).encode()).hexdigest().encode()
     return [key[:2], key[2:]]
 
 
@@ -90,7 +91,11 @@ class Draft:
             rest = rest[os.write(self._fd, rest) :]
 
     def finish(self) -> None:
-        """It is whole: from now on it is found. Raises OSError."""
+        """It is whole: from now on it is found. Raises OSError.
+
+        It is on the disk before it has its name: else a power cut could leave one of half of it.
+        """
+        os.fdatasync(self._fd)
         with contextlib.suppress(FileExistsError):  # somebody else made the same meanwhile
             # With a descriptor, which an absolute path does not need: else Python calls link(2),
             # which follows no link, and not linkat(2).

@@ -6,8 +6,9 @@ backend, and not from the system or a home; it is passed on by variables, which 
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 Settings = tuple[tuple[str, str], ...]
 
@@ -30,8 +31,7 @@ _SETTINGS: Final[Settings] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(Struct, frozen=True):
     """`git ARGUMENTS` in a repository, which is the directory of a descriptor.
 
     `path` is the repository's for git's own check of who owns it. `settings` overrule earlier ones.

@@ -1,6 +1,7 @@
 """A request body as it was before the client compressed it, never more of it at once than a pipe
 holds: a few bytes may stand for gigabytes."""
 
+import asyncio
 import zlib
 from collections.abc import AsyncIterator
 from typing import Final
@@ -47,5 +48,7 @@ async def _inflated(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             rest = stream.unconsumed_tail or stream.unused_data
             if data:
                 yield data
+                # Who takes it may never wait, and a piece may hold a thousand of these.
+                await asyncio.sleep(0)
     if not stream.eof:
         raise BadBody("a gzip body ends before its time")

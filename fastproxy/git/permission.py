@@ -20,14 +20,14 @@ _MAX_VALUE: Final = 4096
 _SETTING: Final = re.compile(r"(?:receive|transfer|uploadpack|pack|lsrefs)\.[A-Za-z0-9.-]{1,100}")
 _FORBIDDEN: Final = frozenset({"uploadpack.packobjectshook"})
 
-Deed = Literal["fetch", "push"]
+Operation = Literal["fetch", "push"]
 
 
 class GitPermission(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the backend allows. `repository` is beneath the root."""
 
     repository: str
-    allow: tuple[Deed, ...]
+    allow: tuple[Operation, ...]
     user: str = ""
     config: dict[str, str] = {}
 
@@ -47,7 +47,7 @@ class _Repository(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GitlabPermission(msgspec.Struct, frozen=True, kw_only=True):
-    """The same from GitLab, which answers only when the deed is allowed."""
+    """The same from GitLab, which answers only when the operation is allowed."""
 
     repository_of: _Repository = msgspec.field(name="Repository")
     gl_id: str = msgspec.field(name="GL_ID", default="")

@@ -10,8 +10,8 @@ from typing import IO, Final, Self, cast
 
 from fastproxy.errors import GitFailed
 from fastproxy.git.command import Command
+from fastproxy.git.orphans import GRACE_S, MARK
 from fastproxy.git.pipes import Complaints, Inlet, Outlet
-from fastproxy.orphans import GRACE_S, MARK
 
 LEAVE_S: Final = 30.0  # for a program that has its whole input and is still at work
 

@@ -4,17 +4,20 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from fastproxy.errors import NoRepository
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+# What makes a directory one of git's (gitrepository-layout(5)). Elsewhere some of its programs do
+# something else, and a snapshot would be empty.
+_PARTS: Final = ("HEAD", "objects", "refs")
 _ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 
 
-@dataclass(frozen=True, slots=True)
-class Repository:
+class Repository(Struct, frozen=True):
     """An open repository; `path` is its real one."""
 
     descriptor: int
@@ -38,9 +41,19 @@ def opened(root: str, name: str) -> Iterator[Repository]:
             raise NoRepository(f"there is no {name[:200]!r} beneath the root") from None
         raise
     try:
+        if not all(_has(descriptor, part) for part in _PARTS):
+            raise NoRepository(f"{name[:200]!r} is a directory without a repository")
         yield Repository(descriptor, os.path.join(os.path.realpath(root), name))
     finally:
         os.close(descriptor)
+
+
+def _has(descriptor: int, part: str) -> bool:
+    try:
+        os.stat(part, dir_fd=descriptor, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _descend(root: str, segments: list[str]) -> int:

@@ -1,1 +1,1 @@
-"""What we can do with a request: one capability a file."""
+"""What we can do with a request: one capability a room. The files are what rooms share."""

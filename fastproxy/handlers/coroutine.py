@@ -156,6 +156,9 @@ class Dialogue:
             exchange.fail(Bug(f"{type(error).__name__} in a handler"))
         finally:
             self._close()
+            # Else the two hold each other, with all that was in the frames of a failure, until the
+            # collector comes.
+            self._task = None
 
     def _cancellation(self) -> FastproxyError:
         """Ours, or one that a handler let out of something it awaited."""

@@ -5,26 +5,28 @@ import logging
 import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 
 from fastproxy.images.child import MAX_LINE, Done, Order
 
 log = logging.getLogger("fastproxy")
 
+Read = Callable[[], Awaitable[bytes]]
+
 _REPLACED_AFTER: Final = 200  # images: what a decoder leaks does not add up
+_MOST_MADE: Final = 64 << 20  # bytes: a process that an image has taken over may announce any
 
 
 class CannotScale(Exception):
     """This image is not scaled; the text says why. The original can still be sent."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(Struct, frozen=True):
     """What scaling may take. Bytes, pixels, seconds."""
 
     processes: int = 2  # at once
@@ -54,15 +56,20 @@ class Scalers:
         """Processes that wait for work."""
         return len(self._idle)
 
-    async def scale(self, data: bytes, content_type: str, width: int) -> bytes:
-        """`data` no wider than `width` pixels. Raises CannotScale."""
+    async def scale(self, read: Read, content_type: str, width: int) -> bytes:
+        """What `read` gives, no wider than `width` pixels; it is read when it has its turn.
+
+        Those that wait hold nothing. Raises CannotScale, and what `read` raises.
+        """
         bounds = self._bounds
-        if len(data) > bounds.max_source:
-            raise CannotScale(f"{len(data)} bytes")
-        order = Order(len(data), content_type, width, bounds.max_pixels)
         try:
-            async with asyncio.timeout(bounds.timeout_s), self._turn(), self._child() as child:
-                return await child.obey(order, data)
+            async with asyncio.timeout(bounds.timeout_s), self._turn():
+                data = await read()
+                if len(data) > bounds.max_source:
+                    raise CannotScale(f"{len(data)} bytes")
+                order = Order(len(data), content_type, width, bounds.max_pixels)
+                async with self._child() as child:
+                    return await child.obey(order, data)
         except TimeoutError:
             raise CannotScale(f"not within {bounds.timeout_s:g} s") from None
 
@@ -146,6 +153,8 @@ class _Child:
         if not line or len(line) > MAX_LINE:
             raise ValueError
         done = msgspec.json.decode(line, type=Done)
+        if not 0 <= done.length <= _MOST_MADE:
+            raise ValueError
         return done, await stdout.readexactly(done.length)
 
     async def kill(self) -> None:

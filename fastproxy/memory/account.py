@@ -1,7 +1,8 @@
 """What the policy knows of one upload."""
 
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 NEVER = -1
 
@@ -16,8 +17,7 @@ class Standing(Enum):
     DONE = "done"
 
 
-@dataclass(slots=True, eq=False)
-class Account:
+class Account(Struct, eq=False):
     """One upload's share of the memory. Counts are slabs, on disk blocks of the same size.
 
     `age` orders uploads by when they were opened: the smaller, the older. `claim`: what a part that

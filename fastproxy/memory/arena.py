@@ -3,16 +3,18 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from itertools import count
+
+from msgspec import Struct
 
 from fastproxy._chunker import Chunker, SlabPool
 from fastproxy.config.schema import Memory
 from fastproxy.errors import MemoryShort, TooSlow
 from fastproxy.memory.account import Account, Standing
+from fastproxy.memory.eviction import Eviction
 from fastproxy.memory.parties import Needs, Signals, is_rigid
 from fastproxy.memory.policy import Marks, Policy
-from fastproxy.memory.spill import BATCH, Spill, Write
+from fastproxy.memory.spill import Spill
 from fastproxy.memory.spill_file import SpillFile
 from fastproxy.memory.upload_buffer import UploadBuffer
 from fastproxy.memory.windows import Windows
@@ -20,8 +22,7 @@ from fastproxy.memory.windows import Windows
 ROUND = 0.05  # seconds between two looks at the queue while uploads wait
 
 
-@dataclass(frozen=True, slots=True)
-class ArenaStats:
+class ArenaStats(Struct, frozen=True):
     """For metrics. Slabs are counts; the rest bytes, uploads and seconds."""
 
     slab_size: int
@@ -83,10 +84,11 @@ class Arena:
         )
         self._ages = count()
         self._uploads: dict[Account, UploadBuffer] = {}
+        self._eviction = Eviction(
+            self._policy, self._pool, self._spill, self._uploads, self._stop_if_short
+        )
         self._timer: asyncio.TimerHandle | None = None
         self._patience = memory.stall_timeout
-        # Tails that neither the store takes as they are nor the disk, until they grow.
-        self._stranded: dict[Account, None] = {}
         self._called = 0  # uploads that go on with the next turn of the loop
         self._round = 1  # uploads that go on in the next round ...
         self._took = False  # ... and whether any took memory since the last one
@@ -165,7 +167,7 @@ class Arena:
 
     def ended(self, buffer: UploadBuffer) -> None:
         """It takes no more bytes."""
-        self._stranded.pop(buffer.account, None)
+        self._eviction.forget(buffer.account)
         self._policy.end(buffer.account)
 
     def closed(self, buffer: UploadBuffer) -> None:
@@ -190,7 +192,7 @@ class Arena:
         Only here tails are sent away, also its own, which is full: what `room()` promised stays.
         """
         if self._pool.free_count < self._policy.low:
-            self._relieve()
+            self._eviction.relieve()
         if self._policy.ask(buffer.account, self._pool.free_count):
             return True
         if buffer.account.standing is Standing.QUEUED:
@@ -217,72 +219,10 @@ class Arena:
 
     def _moved(self, account: Account) -> None:
         account.grew_at = self._loop.time()
-        self._stranded.pop(account, None)
+        self._eviction.forget(account)
         self._policy.grew(account)
 
-    # --- tails leave memory
-
-    def _relieve(self) -> None:
-        """Under low water send tails away, until high water will be reached."""
-        policy, spill = self._policy, self._spill
-        expected = self._pool.free_count + spill.writing
-        if expected >= policy.low:
-            return
-        if not spill.is_full:
-            self._reconsider()
-        writes: list[Write] = []
-        while expected < policy.high and (not spill.is_full or policy.flying < policy.share):
-            account = policy.victim()
-            if account is None:
-                break
-            expected += self._send_away(self._uploads[account], writes)
-        spill.submit(writes)
-
-    def _reconsider(self) -> None:
-        """There is disk again: some of those for whom there was none."""
-        found = [account for account in self._stranded if not account.claim]
-        for account in found[:BATCH]:
-            del self._stranded[account]
-            self._policy.grew(account)
-
-    def _send_away(self, buffer: UploadBuffer, writes: list[Write]) -> int:
-        """Cut what the store takes as it is, spill the rest; the slabs that will come back.
-
-        Where parts are scarce the disk comes first, as long as there is some.
-        """
-        slabs = buffer.held
-        if buffer.is_being_written:  # its new tail has its turn when the write has ended
-            return 0
-        may_cut = buffer.can_cut and (buffer.can_spare or self._spill.is_full)
-        if may_cut and self._policy.flying < self._policy.share:
-            buffer.cut()
-            return slabs
-        if not self._may_spill(buffer):
-            self._strand(buffer)
-            return 0
-        self._begin_spill(buffer, writes)
-        return slabs
-
-    def _may_spill(self, buffer: UploadBuffer) -> bool:
-        account, line = buffer.account, self._policy.line
-        if account.claim and not line.may_spill(account, buffer.disk_missing):
-            return False
-        return not self._spill.is_full and buffer.fits_disk()
-
-    def _strand(self, buffer: UploadBuffer) -> None:
-        if buffer.can_cut:  # as soon as less is flying
-            self._policy.grew(buffer.account)
-        else:
-            self._stranded[buffer.account] = None
-
-    def _begin_spill(self, buffer: UploadBuffer, writes: list[Write]) -> None:
-        write = buffer.spill()
-        if write is None:  # it had taken a slab and no byte came: the slab is back
-            self.settled(buffer)
-            return
-        self._policy.spilling(buffer.account, buffer.disk)
-        writes.append(write)
-        self._stop_if_short(buffer)
+    # --- memory runs short
 
     def _stop_if_short(self, buffer: UploadBuffer) -> None:
         """An upload that lost its tail needs a slab for its next read: is there one?"""
@@ -314,7 +254,7 @@ class Arena:
         """Memory or disk may have come back."""
         if self._policy.paused:
             self._help_head()
-            self._relieve()
+            self._eviction.relieve()
             self._resume(limit=max(1, self._spare() - self._called))
 
     # --- who waits goes on
@@ -353,16 +293,14 @@ class Arena:
         if self._spare(head) > 0 or buffer.is_being_written:
             return
         if buffer.fits_disk():
-            writes: list[Write] = []
-            self._begin_spill(buffer, writes)
-            self._spill.submit(writes)
+            self._eviction.spill(buffer)
         elif self._spill.is_short and not self._spill.is_busy:
             buffer.fail(MemoryShort("the disk is smaller than its budget"))
 
     def _end_stalled(self) -> None:
         """Who holds what others wait for, cannot move and sends nothing: the longest so."""
         policy, late = self._policy, self._loop.time() - self._patience
-        holders = (policy.owner, policy.line.head, *self._stranded)
+        holders = (policy.owner, policy.line.head, *self._eviction.stranded)
         stalled = [
             account
             for account in holders
@@ -391,7 +329,7 @@ class Arena:
         self._timer = None
         self._policy.pass_on()
         self._end_stalled()
-        self._relieve()
+        self._eviction.relieve()
         self._resume(limit=max(self._round, self._spare()))
         self._round = 1 if self._took or not self._policy.queued else self._round * 2
         self._took = False

@@ -1,11 +1,11 @@
 """Which blocks of the spill file belong to whom: a hard budget of disk, in memory only."""
 
 import heapq
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
+class Extent(Struct, frozen=True):
     """A run of bytes in the spill file."""
 
     offset: int
@@ -85,8 +85,7 @@ class Blocks:
                 heapq.heappush(self._clean, block)
 
 
-@dataclass(slots=True)
-class Holding:
+class Holding(Struct):
     """The blocks of one part. The last is filled up by the next spill, so trickles waste none."""
 
     blocks: list[int] = field(default_factory=list)

@@ -2,11 +2,13 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from typing import ClassVar, Protocol
+from typing import ClassVar, Final, Protocol
 
 from fastproxy._chunker import Part
 from fastproxy.memory.blocks import Holding
 from fastproxy.memory.spill import Spill, Write
+
+_NOTHING: Final[list[Part]] = []  # of the many parts whose bytes are all on disk
 
 
 class Listener(Protocol):
@@ -37,7 +39,7 @@ class BufferedPart:
         self.is_released = False
         self._spill = spill
         self._listener = listener
-        self._memory: list[Part] = []  # follows what is on disk
+        self._memory = _NOTHING  # follows what is on disk
         self._on_disk = 0  # bytes; of the holding's, more may be on their way there
         self._holding = Holding()
         self._writing = 0  # leading pieces of memory
@@ -59,6 +61,8 @@ class BufferedPart:
         """The next bytes."""
         self.size += piece.size
         if piece.size:
+            if self._memory is _NOTHING:
+                self._memory = []
             self._memory.append(piece)
 
     @property
@@ -98,7 +102,7 @@ class BufferedPart:
             self._spill.give(self._holding)
         elif written:
             self._on_disk = used + written
-            del self._memory[: len(pieces)]
+            self._memory = self._memory[len(pieces) :] or _NOTHING
             freed = self._slabs(pieces)
             for piece in pieces:
                 piece.release()
@@ -136,7 +140,7 @@ class BufferedPart:
         freed = self.slabs
         for piece in self._memory:
             piece.release()
-        self._memory.clear()
+        self._memory = _NOTHING
         if not self._writing:  # else when the write has ended
             self._spill.give(self._holding)
         self._listener.released(self, freed)

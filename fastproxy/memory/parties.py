@@ -1,8 +1,9 @@
 """The two parties of an upload's buffer: what its store needs, and what its socket is told."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 
 class Needs(Protocol):
@@ -38,8 +39,7 @@ class Signals(Protocol):
         """`next_part` would not wait any more. Once, and only if `tell_when_ready` said so."""
 
 
-@dataclass(frozen=True, slots=True)
-class Callbacks:
+class Callbacks(Struct, frozen=True):
     """Signals for who awaits its parts."""
 
     on_pause: Callable[[], None]

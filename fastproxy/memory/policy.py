@@ -7,8 +7,9 @@ Parts that the reserve does not hold and that cannot be cut stand in a line, see
 """
 
 import heapq
-from dataclasses import dataclass
 from itertools import count
+
+from msgspec import Struct
 
 from fastproxy.memory.account import Account, Standing
 from fastproxy.memory.growth import GrowthOrder
@@ -17,8 +18,7 @@ from fastproxy.memory.line import Line
 TURNS = 8  # epochs while the pool turns over once
 
 
-@dataclass(frozen=True, slots=True)
-class Marks:
+class Marks(Struct, frozen=True):
     """The configured limits: slabs, blocks of disk, shares of slabs, uploads that may wait."""
 
     slabs: int

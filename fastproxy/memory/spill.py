@@ -4,8 +4,9 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import partial
+
+from msgspec import Struct
 
 from fastproxy.config.schema import Memory
 from fastproxy.errors import OwnFault
@@ -21,15 +22,14 @@ RETRY = 60.0  # seconds after a write failed until the budget is what is configu
 log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True, eq=False)
-class Write:
+class Write(Struct, eq=False):
     """A tail on its way to disk. `views` keep its slabs until `landed` is called."""
 
     extents: list[Extent]
     views: Sequence[memoryview]
     slabs: int
     landed: Callable[[bool], None]
-    error: OSError | None = field(default=None, init=False)
+    error: OSError | None = None
 
 
 class Spill:

@@ -185,12 +185,14 @@ class UploadBuffer:
         taken = 0
         while taken < len(view):
             slack = self._slack()
-            room = slack or self._next_slab()
-            if not room:
+            if not slack and not self._next_slab():
                 break
-            taken += self._chunker.feed(view[taken : taken + room])
-            if not slack:
-                self._keeper.took(self, 1)
+            most = slack + self.ahead if slack else max(self._slab, self.ahead)
+            most = min(most, self._chunker.part_room)
+            size = self._chunker.feed(view[taken : taken + most])
+            taken += size
+            if size > slack:
+                self._keeper.took(self, -((slack - size) // self._slab))
             self._grew()
         return taken
 

@@ -3,8 +3,9 @@
 Label values are bounded and known at start, so that a client can never create a series.
 """
 
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from fastproxy import errors
 from fastproxy.config.schema import Config
@@ -44,16 +45,14 @@ class Kind(Enum):
     HISTOGRAM = "histogram"
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
+class Label(Struct, frozen=True):
     """`values` empty: they come from the configuration."""
 
     name: str
     values: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
+class Metric(Struct, frozen=True):
     """`sparse`: series that are still zero are left out, their number would be large."""
 
     name: str
@@ -88,10 +87,9 @@ def _histogram(name: str, text: str, buckets: tuple[float, ...], *labels: Label)
 
 ROUTE = Label("route")
 QUEUE = Label("queue")
-GIT_DEEDS = ("fetch", "push", "send")
-GIT_RESULTS = ("ok", *(side.value for side in errors.Side))
+GIT_OPERATIONS = ("fetch", "push", "send")
+RESULTS = ("ok", *(side.value for side in errors.Side))
 ORDERS = ("file", "location", "object", "url", "send-url", "other")
-ORDER_RESULTS = GIT_RESULTS
 VERSION = Label("version")
 
 METRICS: tuple[Metric, ...] = (
@@ -165,7 +163,7 @@ METRICS: tuple[Metric, ...] = (
             "end",
             (
                 *("refused", "failed", "client", "backend", "revoked", "unconfirmed", "session"),
-                *("idle", "drained", OTHER),
+                *("idle", "garbled", "drained", OTHER),
             ),
         ),
     ),
@@ -196,14 +194,14 @@ METRICS: tuple[Metric, ...] = (
     _counter(
         "fastproxy_git_requests_total",
         "Requests that git itself was to answer, and whose fault it was if it did not.",
-        Label("deed", GIT_DEEDS),
-        Label("result", GIT_RESULTS),
+        Label("operation", GIT_OPERATIONS),
+        Label("result", RESULTS),
     ),
     _counter(
         "fastproxy_orders_total",
         "Orders of backends to send something in their place, and whose fault it was if not.",
         Label("kind", ORDERS),
-        Label("result", ORDER_RESULTS),
+        Label("result", RESULTS),
     ),
     _gauge(
         "fastproxy_git_processes",

@@ -1,11 +1,10 @@
 """The counters of what git is asked for."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
-from fastproxy.errors import FastproxyError, Side
-from fastproxy.observe.catalog import GIT_DEEDS, GIT_RESULTS
+from fastproxy.observe.catalog import GIT_OPERATIONS, RESULTS
 from fastproxy.observe.metrics import WorkerMetrics
+from fastproxy.observe.outcome import counting
 
 
 class GitMetrics:
@@ -14,20 +13,12 @@ class GitMetrics:
     def __init__(self, metrics: WorkerMetrics) -> None:
         name = "fastproxy_git_requests_total"
         self._requests = {
-            (deed, result): metrics.cell(name, deed, result)
-            for deed in GIT_DEEDS
-            for result in GIT_RESULTS
+            (operation, result): metrics.cell(name, operation, result)
+            for operation in GIT_OPERATIONS
+            for result in RESULTS
         }
         self.processes = metrics.family("fastproxy_git_processes")
 
-    @contextmanager
-    def counted(self, deed: str) -> Iterator[None]:
-        """Count what is done meanwhile, and how it ends. A cancelled one lost its client."""
-        result = "ok"
-        try:
-            yield
-        except BaseException as error:
-            result = (error.side if isinstance(error, FastproxyError) else Side.CLIENT).value
-            raise
-        finally:
-            self._requests[deed, result].add()
+    def counted(self, operation: str) -> AbstractContextManager[None]:
+        """Count what is done meanwhile, and how it ends."""
+        return counting(lambda result: self._requests[operation, result].add())

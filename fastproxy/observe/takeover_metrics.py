@@ -1,11 +1,10 @@
 """The counters of answers that were taken over."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
-from fastproxy.errors import FastproxyError, Side
-from fastproxy.observe.catalog import ORDER_RESULTS, ORDERS
+from fastproxy.observe.catalog import ORDERS, RESULTS
 from fastproxy.observe.metrics import WorkerMetrics
+from fastproxy.observe.outcome import counting
 
 
 class TakeoverMetrics:
@@ -15,17 +14,10 @@ class TakeoverMetrics:
         self._orders = {
             (kind, result): metrics.cell("fastproxy_orders_total", kind, result)
             for kind in ORDERS
-            for result in ORDER_RESULTS
+            for result in RESULTS
         }
 
-    @contextmanager
-    def counted(self, kind: str) -> Iterator[None]:
-        """Count an order that is carried out meanwhile. A cancelled one lost its client."""
-        result = "ok"
-        try:
-            yield
-        except BaseException as error:
-            result = (error.side if isinstance(error, FastproxyError) else Side.CLIENT).value
-            raise
-        finally:
-            self._orders[kind if kind in ORDERS else "other", result].add()
+    def counted(self, kind: str) -> AbstractContextManager[None]:
+        """Count an order that is carried out meanwhile, and how it ends."""
+        known = kind if kind in ORDERS else "other"
+        return counting(lambda result: self._orders[known, result].add())

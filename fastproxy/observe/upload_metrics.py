@@ -1,7 +1,7 @@
 """The counters of uploads."""
 
-from fastproxy.errors import FastproxyError, Side
 from fastproxy.observe.metrics import WorkerMetrics
+from fastproxy.observe.outcome import side_of
 
 
 class UploadMetrics:
@@ -24,6 +24,5 @@ class UploadMetrics:
         self._parts["stored"].add(parts)
 
     def count_failure(self, error: BaseException) -> None:
-        """An upload ended otherwise. A cancelled one lost its client, or time to drain."""
-        side = error.side if isinstance(error, FastproxyError) else Side.CLIENT
-        self._finished[side.value].add()
+        """An upload ended otherwise."""
+        self._finished[side_of(error).value].add()

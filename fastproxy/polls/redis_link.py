@@ -4,49 +4,27 @@ Imported only when it is configured: redis-py takes longer to load than all of o
 """
 
 import asyncio
+import itertools
 import logging
-import ssl
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, Protocol
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
-from redis.asyncio.connection import ConnectionPool
 from redis.backoff import EqualJitterBackoff
 from redis.exceptions import ConnectionError as Disconnected
-from redis.exceptions import RedisError
+from redis.exceptions import InvalidResponse, RedisError
 
 from fastproxy.config.schema import Redis
-from fastproxy.config.secrets import read_credential
 from fastproxy.observe.metrics import WorkerMetrics
+from fastproxy.polls.redis_way import Connection, way_to
 from fastproxy.polls.watch import Watch
 
 log = logging.getLogger("fastproxy.redis")
 
-_AT_ONCE: Final = 1000  # keys of one command: its answer is parsed in one go
+_AT_ONCE: Final = 100  # keys of one command: its answer is parsed in one go
 _SWEEP_S: Final = 1.0
 _FIRST_PAUSE_S: Final = 0.1  # Workhorse's
 _FAILURES: Final = (RedisError, OSError, TimeoutError)
-
-
-class Connection(Protocol):
-    """One of redis-py's, as far as it is used. Without retries, so that no loss is hidden."""
-
-    async def connect(self) -> None:
-        """Also says who we are."""
-        ...
-
-    async def disconnect(self, nowait: bool = False) -> None:
-        """Close it."""
-        ...
-
-    async def send_command(self, *words: str | bytes) -> None:
-        """Write it."""
-        ...
-
-    async def read_response(
-        self, *, timeout: float | None = None, disconnect_on_error: bool = True
-    ) -> Any:
-        """None after `timeout` seconds."""
-        ...
 
 
 class RedisLink:
@@ -56,10 +34,13 @@ class RedisLink:
         """Raises BadSecret, OSError for a password that cannot be read."""
         self._settings = settings
         self._watch = watch
-        self._make_connection = _connector(settings)
+        self._way = way_to(settings)
         self._channel = settings.channel.encode()
         self._backoff = EqualJitterBackoff(settings.longest_pause, _FIRST_PAUSE_S)
         self._failures = 0
+        self._now = asyncio.get_running_loop().time
+        self._heard_at = self._up_at = 0.0
+        self._is_asked = False
         self._has_work = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         watch.on_work = self._has_work.set
@@ -77,6 +58,7 @@ class RedisLink:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait((self._task,))
+        await self._way.close()
 
     async def _run(self) -> None:
         while True:
@@ -100,28 +82,33 @@ class RedisLink:
 
     async def _session(self) -> None:
         """From a connection to its loss, which it raises."""
-        news, asked = self._make_connection(), self._make_connection()
+        news, asked = self._way.make_connection(), self._way.make_connection()
         try:
             await asked.connect()
             await news.connect()
             await news.send_command("SUBSCRIBE", self._channel)
-            await news.read_response()
+            _values(await news.read_response(), 3)
             self._up()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._listen(news))
+                group.create_task(self._watch_over(news))
                 group.create_task(self._work(news, asked))
+                group.create_task(self._follow())
         finally:
             await news.disconnect(nowait=True)
             await asked.disconnect(nowait=True)
 
     def _up(self) -> None:
         log.info("Redis: connected")
-        self._failures = 0
+        self._is_asked = False
+        self._heard_at = self._up_at = self._now()
         self._watch.connected()
         self._connected.set(1)
 
     def _down(self) -> None:
         if self._watch.is_up:
+            if self._now() - self._up_at > self._settings.longest_pause:
+                self._failures = 0  # it has worked; one that fails soon each time has not
             self._losses.add()
             self._connected.set(0)
             self._watch.lost()
@@ -129,23 +116,38 @@ class RedisLink:
     # -- what changes --------------------------------------------------------------------------
 
     async def _listen(self, news: Connection) -> None:
-        """Raises Disconnected when Redis is silent although it was asked to say something."""
-        is_asked = False
-        while True:
-            message = await news.read_response(
-                timeout=self._settings.heartbeat, disconnect_on_error=False
-            )
-            if message is not None:
-                is_asked = False
-                self._on_message(message)
-            elif is_asked:
-                raise Disconnected(f"silent for {2 * self._settings.heartbeat:g} s")
-            else:
-                is_asked = True
-                await news.send_command("PING")
+        """Without a timer for each message, of which thousands come at once; see `_watch_over`."""
+        for count in itertools.count():
+            self._on_message(await news.read_response(timeout=math.inf, disconnect_on_error=False))
+            self._is_asked = False
+            self._heard_at = self._now()
+            if not count % _AT_ONCE:
+                await asyncio.sleep(0)  # what is here already would be read in one go
 
-    def _on_message(self, message: Sequence[Any]) -> None:
-        kind, channel, data = message[0], message[1], message[-1]
+    async def _watch_over(self, news: Connection) -> None:
+        """Raises Disconnected when Redis is silent although it was asked to say something."""
+        heartbeat: float = self._settings.heartbeat
+        while True:
+            await asyncio.sleep(max(0.0, self._heard_at + heartbeat - self._now()))
+            if self._now() < self._heard_at + heartbeat:
+                continue
+            if self._is_asked:
+                raise Disconnected(f"silent for {2 * heartbeat:g} s")
+            self._is_asked = True
+            self._heard_at = self._now()
+            await news.send_command("PING")
+
+    async def _follow(self) -> None:
+        """Raises Disconnected when another Redis has become the master."""
+        while True:
+            await asyncio.sleep(self._settings.heartbeat)
+            if await self._way.has_moved():
+                raise Disconnected("another is the master now")
+
+    def _on_message(self, message: Any) -> None:
+        if isinstance(message, list) and len(message) == 2:
+            return  # the answer to our PING
+        kind, channel, data = _values(message, 3)
         own = self._channel + b":"
         if kind == b"message":
             self._messages.add()
@@ -177,30 +179,21 @@ class RedisLink:
                 await news.send_command("SUBSCRIBE", *self._channels(keys))
             for keys in _portions(work.ask):
                 await asked.send_command("MGET", *keys)
-                values: list[bytes | None] = await asked.read_response()
-                for key, value in zip(keys, values, strict=True):
+                for key, value in zip(
+                    keys, _values(await asked.read_response(), len(keys)), strict=True
+                ):
                     self._watch.answered(key, value or b"")
 
     def _channels(self, keys: Sequence[bytes]) -> Iterator[bytes]:
         return (self._channel + b":" + key for key in keys)
 
 
+def _values(answer: Any, count: int) -> list[Any]:
+    if not isinstance(answer, list) or len(answer) != count:
+        raise InvalidResponse(f"it is no Redis: {answer!r:.100}")
+    return answer
+
+
 def _portions(keys: list[bytes]) -> Iterator[list[bytes]]:
     for start in range(0, len(keys), _AT_ONCE):
         yield keys[start : start + _AT_ONCE]
-
-
-def _connector(settings: Redis) -> Callable[[], Connection]:
-    """What makes connections that are not open yet. Raises BadSecret, OSError."""
-    options: dict[str, Any] = {
-        "protocol": 2,
-        "socket_timeout": settings.timeout,
-        "socket_connect_timeout": settings.timeout,
-    }
-    if settings.password_file:
-        options["password"] = read_credential(settings.password_file)
-    if settings.ca_file:
-        options["ssl_ca_certs"] = settings.ca_file
-    if settings.url.startswith("rediss://"):
-        options["ssl_min_version"] = ssl.TLSVersion.TLSv1_2
-    return ConnectionPool.from_url(settings.url, **options).make_connection

@@ -1,10 +1,10 @@
 """How a sender is written: the interface for all that can be sent in a backend's place.
 
 A backend answers 200 with `Fastproxy-Send: KIND:BASE64URL-JSON` (GitLab's: Gitlab-Workhorse-Send-
-Data). The sender that the worker's start put under KIND into the backend's senders (assembly.py) is
+Data). The sender that the worker's start put under KIND into the backend's senders (registry.py) is
 called in a task of its own:
 
-    class Blob(msgspec.Struct):  # the JSON; unknown keys are ignored, as dialects grow
+    class Blob(msgspec.Struct, forbid_unknown_fields=True):  # the JSON
         oid: str
 
     async def send_blob(delivery: Delivery) -> None:
@@ -20,6 +20,7 @@ called in a task of its own:
 * What the backend's answer says of who may keep it and what to call it (Cache-Control, Set-Cookie,
   Content-Disposition, Content-Type ...) is kept, unless `respond` names the same field; what it
   says of its own body (ETag, Last-Modified, Content-Encoding ...) is not.
+* A key that is not known is an error that names it, wherever it could be a restriction.
 * HEAD is served, too: the same `respond`, and `write` sends nothing (`is_head` saves work).
 * A sender raises a FastproxyError for what goes wrong: BadOrder for a bad order (502), or a
   StorageFault. Before `respond` it becomes the answer, afterwards the connection is cut.
@@ -38,6 +39,7 @@ from fastproxy.exchange import Exchange
 from fastproxy.handlers.coroutine import Dialogue
 from fastproxy.handlers.origin import origin_head
 from fastproxy.message import Headers, RequestHead, ResponseHead
+from fastproxy.wire.fields import FILES_TO_SEND, PRIVATE_PREFIXES
 
 T = TypeVar("T")
 
@@ -92,8 +94,11 @@ class Delivery:
     def respond(self, status: int, fields: Headers, length: int | None = None) -> None:
         """Begin the answer; `length` None: it ends when it ends.
 
-        Raises BadOrder when a field, which may come from the order, is none.
+        Raises BadOrder when a field, which may come from the order, is none or no client's.
         """
+        names = {name.lower().replace(b"_", b"-") for name, _ in fields}
+        if any(name in FILES_TO_SEND or name.startswith(PRIVATE_PREFIXES) for name in names):
+            raise BadOrder("a field that no client gets")
         taken = {name.lower() for name, _ in fields} | _OF_THE_BODY
         kept = [field for field in self._head.headers if field[0].lower() not in taken]
         if b"x-accel-buffering" not in {name.lower() for name, _ in kept}:
@@ -109,9 +114,9 @@ class Delivery:
         """Send some of the body, and wait for room."""
         await self.dialogue.write(data)
 
-    def end(self) -> None:
-        """All of it was sent."""
-        self.dialogue.end()
+    def end(self, data: bytes = b"") -> None:
+        """All of it was sent, or is with `data`."""
+        self.dialogue.end(data)
 
 
 class Sender(Protocol):

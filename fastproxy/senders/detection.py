@@ -18,9 +18,11 @@ from fastproxy.wire.framing import Piece
 LOOKED_AT: Final = 4096  # bytes
 
 _TRUE: Final = frozenset({b"1", b"t", b"true"})  # as Go reads a boolean
+# A comment ends at its first mark, and nothing is tried twice: many would take for ever else.
+_COMMENTS: Final = rb"(?:<!--(?>.*?-->)\s*+)*+"
 _SVG: Final = re.compile(
-    rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml\b[^>]*>\s*)?(?:<!--.*?-->\s*)*(?:<!doctype\s+svg\b[^>]*>\s*)?"
-    rb"(?:<!--.*?-->\s*)*<svg\b",
+    rb"(?:\xef\xbb\xbf)?\s*+(?:<\?xml\b[^>]*+>\s*+)?+%b(?:<!doctype\s+svg\b[^>]*+>\s*+)?+%b<svg\b"
+    % (_COMMENTS, _COMMENTS),
     re.IGNORECASE | re.DOTALL,
 ).match
 _BINARY: Final = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]").search

@@ -9,10 +9,10 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 
 from fastproxy.errors import BadOrder
 
@@ -26,8 +26,7 @@ _KIND = re.compile(rb"[a-z][a-z0-9-]{0,31}\Z").match
 _BASE64URL = re.compile(rb"[A-Za-z0-9_-]*={0,2}\Z").match
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Struct, frozen=True):
     """`kind`: who is to send; `text`: what, as JSON that nobody has looked at."""
 
     kind: str

@@ -1,31 +1,32 @@
 """Which senders a backend has: those that its configuration gives something to send."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from ipaddress import ip_network
 
+from msgspec import Struct
+
 from fastproxy.config.schema import Send
-from fastproxy.handlers.git_kit import GitRoom
+from fastproxy.handlers.git.kit import GitRoom
 from fastproxy.images.pool import Scalers
+from fastproxy.loop.reactor import Reactor
 from fastproxy.protocol import Dialect
-from fastproxy.reactor import Reactor
 from fastproxy.senders.contract import Sender
 from fastproxy.senders.files import make_file_sender, make_location_sender
-from fastproxy.senders.git import make_git_senders
-from fastproxy.senders.objects import Shelf, make_object_sender
+from fastproxy.senders.git.registry import make_git_senders
+from fastproxy.senders.objects import make_object_sender
 from fastproxy.senders.scaled_images import ImageSenders
 from fastproxy.senders.sources import Sources
-from fastproxy.senders.urls import UrlSenders
+from fastproxy.senders.store_client import StoreClient
+from fastproxy.senders.urls.sender import UrlSenders
 from fastproxy.senders.zip_members import make_zip_senders
 from fastproxy.upstream.pinned import PinnedPools
 from fastproxy.upstream.pool import PoolLimits
 
 
-@dataclass(frozen=True, slots=True)
-class SendingKit:
-    """What a worker's senders are made of. `shelves`: all stores, by their names."""
+class SendingKit(Struct, frozen=True):
+    """What a worker's senders are made of. `store_clients`: all stores, by their names."""
 
-    shelves: Mapping[str, Shelf]
+    store_clients: Mapping[str, StoreClient]
     reactor: Reactor
     dialect: Dialect
     git: GitRoom
@@ -41,7 +42,7 @@ def make_senders(send: Send, kit: SendingKit) -> tuple[dict[str, Sender], Pinned
         senders["file"] = make_file_sender(send.files)
     if send.locations:
         senders["location"] = make_location_sender(send.locations)
-    chosen = {name: kit.shelves[name] for name in send.stores}
+    chosen = {name: kit.store_clients[name] for name in send.stores}
     if chosen:
         senders["object"] = make_object_sender(chosen, send.timeout)
     urls = UrlSenders(send.hosts, pools, send.timeout) if send.hosts else None

@@ -5,7 +5,8 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from fastproxy.errors import BackendFault, BackendTimeout, ConnectTimeout
-from fastproxy.message import Headers
+from fastproxy.handlers.static.conditions import Validators, is_range_current
+from fastproxy.message import Headers, RequestHead
 from fastproxy.senders.contract import Delivery
 from fastproxy.senders.detection import LOOKED_AT, detected
 from fastproxy.upstream.stream import Stream
@@ -20,16 +21,40 @@ _TOLD: Final = frozenset({
     b"content-range", b"content-type", b"etag", b"last-modified", b"location", b"vary",
 })  # fmt: skip
 
+# Without these the bytes would be taken for others.
+_OF_THE_BYTES: Final = frozenset({b"content-range", b"content-encoding"})
+_NEVER: Final = frozenset({b"set-cookie", b"set-cookie2"})
+_RANGES: Final = frozenset({b"range", b"if-range"})
+_NONE: Final[Headers] = ()  # type: ignore[assignment] # an empty tuple has nothing to change
 
-def asked(delivery: Delivery) -> Headers:
+
+def asked(delivery: Delivery, ordered: Headers = _NONE) -> Headers:
     """What a client says of the bytes it wants; nothing that says who it is.
 
-    All of them, when the first ones are to be looked at.
+    All of them, when the first ones are to be looked at, or when the order says itself which.
     """
     head = delivery.request
     if head.method not in (b"GET", b"HEAD") or delivery.detects:
         return []
-    return [field for field in head.headers if field[0].lower() in _ASKED]
+    if any(name.lower() in _ASKED for name, _ in ordered):
+        return []
+    # A range is for GET alone (RFC 9110 section 14.2), though S3 and others take it for HEAD, too.
+    names = _ASKED if head.method == b"GET" else _ASKED - _RANGES
+    return [field for field in head.headers if field[0].lower() in names]
+
+
+def is_of_another_version(head: RequestHead, stream: Stream) -> bool:
+    """Whether a range must not be given, though the server does: it may not know If-Range."""
+    return (
+        stream.status in (206, 416)
+        and head.header(b"if-range") is not None
+        and not is_range_current(head, Validators.told(stream.headers))
+    )
+
+
+def without_range(fields: Headers) -> Headers:
+    """The same of all bytes."""
+    return [field for field in fields if field[0].lower() not in _RANGES]
 
 
 @asynccontextmanager
@@ -46,20 +71,24 @@ async def relay(
     delivery: Delivery,
     stream: Stream,
     *,
-    first: Headers = (),  # type: ignore[assignment] # an empty tuple has nothing to change
+    first: Headers = _NONE,
     ours: Collection[bytes] = (),
+    passed: frozenset[bytes] | None = None,
 ) -> None:
-    """Give the stream's answer; `first`: fields before its own, `ours`: names not taken of it."""
+    """Give the stream's answer; `first`: fields before its own, `ours`: names not taken of it.
+
+    `passed`: names of its fields that are passed on, None: those that do no harm.
+    """
     own = {name.lower() for name, _ in first} | set(ours)
-    told = [
-        (name, value)
-        for name, value in stream.headers
-        if name.lower() in _TOLD and name.lower() not in own
-    ]
-    if not 300 <= stream.status < 400:
-        told = [field for field in told if field[0].lower() != b"location"]
+    told = _told(stream, _TOLD if passed is None else (passed | _OF_THE_BYTES) - _NEVER, own)
+    if passed is not None:
+        told = [_single(field) for field in told]
+    if delivery.is_head:
+        delivery.respond(stream.status, [*first, *told], stream.length)
+        delivery.end()
+        return
     pieces = stream.pieces()
-    begun = await _first_of(pieces) if delivery.detects and not delivery.is_head else b""
+    begun = await _first_of(pieces) if delivery.detects else b""
     if begun:
         shown = detected(begun[:LOOKED_AT], delivery.kept(b"content-disposition"))
         names = {name.lower() for name, _ in shown}
@@ -70,6 +99,25 @@ async def relay(
     async for piece in pieces:
         await delivery.write(piece)
     delivery.end()
+
+
+def _told(stream: Stream, names: Collection[bytes], own: Collection[bytes]) -> Headers:
+    told = [
+        (name, value)
+        for name, value in stream.headers
+        if name.lower() in names and name.lower() not in own
+    ]
+    if 300 <= stream.status < 400:
+        return told
+    return [field for field in told if field[0].lower() != b"location"]
+
+
+def _single(field: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    """As Workhorse: where fields are restricted, no body has parts with fields of their own."""
+    name, value = field
+    if name.lower() == b"content-type" and value.strip().lower().startswith(b"multipart"):
+        return name, b"application/octet-stream"
+    return field
 
 
 async def _first_of(pieces: AsyncIterator[bytes]) -> bytes:

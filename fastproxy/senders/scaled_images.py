@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -18,7 +19,7 @@ _WINDOW: Final = 128 << 10
 _SAFE: Final = frozenset({"image/jpeg", "image/png", "image/webp", "image/gif"})
 
 
-class ScaledImage(msgspec.Struct):
+class ScaledImage(msgspec.Struct, forbid_unknown_fields=True):
     """The order: an image by its key or its path, its type, and how wide it is to be at most."""
 
     width: int
@@ -87,7 +88,7 @@ class ImageSenders:
         if size > self._scalers.max_source:
             return None
         try:
-            return await self._scalers.scale(await image.read(0, size), content_type, width)
+            return await self._scalers.scale(partial(image.read, 0, size), content_type, width)
         except CannotScale as reason:
             log.info("an image is sent as it is: %s", reason)
             return None

@@ -1,12 +1,13 @@
 """The admin process: /healthz, /readyz and /metrics, also when all workers are busy.
 
 It has a process of its own, reads what the others write in shared memory, and holds no secret.
-HTTP is kept to the least: one GET a connection.
+HTTP is kept to the least: one GET a connection, of which the oldest gives way when there are many.
 """
 
 import asyncio
-import contextlib
+import ipaddress
 import logging
+import re
 import signal
 import socket
 from collections.abc import Sequence
@@ -18,26 +19,35 @@ from fastproxy.observe import error_log, exposition
 from fastproxy.observe.metrics import Board
 
 HEAD_BYTES = 8 << 10
-HEAD_SECONDS = 5.0
+SECONDS = 5.0  # of one exchange
 MAX_CONNECTIONS = 64
 
 log = logging.getLogger(__name__)
 
 _JSON = "application/json"
 _TEXT = "text/plain; charset=utf-8"
+_NOT_NAMED = b"a name that is not in server.admin_hosts\n"
+
+_host = re.compile(rb"(?i)\r\nhost:([^\r\n]*)").search
+_PORT = re.compile(r":[0-9]*\Z")
 
 Answer = tuple[HTTPStatus, str, bytes]  # status, content type, body
 
 
-def run_admin(listener: socket.socket, boards: Sequence[Board], lifeline: int) -> None:
-    """Serve until SIGQUIT, or until the master is gone."""
-    asyncio.run(_Admin(boards).serve(listener, lifeline))
+def run_admin(
+    listener: socket.socket, hosts: Sequence[str], boards: Sequence[Board], lifeline: int
+) -> None:
+    """Serve until SIGQUIT, or until the master is gone. `hosts`: names it goes by on TCP."""
+    names = None if listener.family == socket.AF_UNIX else frozenset(map(str.lower, hosts))
+    asyncio.run(_Admin(names, boards).serve(listener, lifeline))
 
 
 class _Admin:
-    def __init__(self, boards: Sequence[Board]) -> None:
+    def __init__(self, names: frozenset[str] | None, boards: Sequence[Board]) -> None:
+        """`names` None: any."""
+        self._names = names
         self._boards = boards
-        self._open = 0
+        self._open: dict[asyncio.StreamWriter, None] = {}  # the oldest first
 
     async def serve(self, listener: socket.socket, lifeline: int) -> None:
         loop = asyncio.get_running_loop()
@@ -55,21 +65,24 @@ class _Admin:
         server.close()
         running = asyncio.all_tasks() - {asyncio.current_task()}
         if running:
-            await asyncio.wait(running, timeout=HEAD_SECONDS)
+            await asyncio.wait(running, timeout=SECONDS)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open += 1
+        if len(self._open) == MAX_CONNECTIONS:
+            oldest = next(iter(self._open))
+            del self._open[oldest]
+            oldest.transport.abort()
+        self._open[writer] = None
         try:
-            if self._open <= MAX_CONNECTIONS:
-                async with asyncio.timeout(HEAD_SECONDS):
-                    await self._exchange(reader, writer)
-        except (OSError, TimeoutError, asyncio.IncompleteReadError):
-            pass  # the client left or dawdled
-        finally:
-            self._open -= 1
-            writer.close()
-            with contextlib.suppress(OSError):
+            async with asyncio.timeout(SECONDS):
+                await self._exchange(reader, writer)
+                writer.close()
                 await writer.wait_closed()
+        except (OSError, TimeoutError, asyncio.IncompleteReadError):
+            pass  # the client left, dawdled or gave way
+        finally:
+            self._open.pop(writer, None)
+            writer.transport.abort()
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -80,9 +93,29 @@ class _Admin:
         else:
             method, _, rest = head.partition(b" ")
             is_head = method == b"HEAD"
-            answer = respond(method, rest.partition(b" ")[0], self._boards)
+            if self._names is None or is_named(head, self._names):
+                answer = respond(method, rest.partition(b" ")[0], self._boards)
+            else:
+                answer = HTTPStatus.MISDIRECTED_REQUEST, _TEXT, _NOT_NAMED
         writer.write(_encode(answer, with_body=not is_head))
         await writer.drain()
+
+
+def is_named(head: bytes, names: frozenset[str]) -> bool:
+    """Whether the request's host cannot be a stranger's name that was led to our address, so that
+    a page of theirs could read the answers (DNS rebinding).
+
+    Safe are addresses, names without a dot, and `names`; and none, as browsers always send one.
+    """
+    found = _host(head)
+    host = _PORT.sub("", found[1].decode("latin-1").strip().lower()) if found else ""
+    if "." not in host or host in names:
+        return True
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def respond(method: bytes, target: bytes, boards: Sequence[Board]) -> Answer:

@@ -24,7 +24,7 @@ def run(path: str, flags: Sequence[Override]) -> int:
         print(line)
     for line in worst_case(config).explain().splitlines():
         print(f"  {line}")
-    print(f"\n{path}: good" + (f", {len(warnings)} to look at" if warnings else ""))
+    print(f"\n{path}: good" + (f", {_counted(len(warnings), 'warning')}" if warnings else ""))
     return 0
 
 
@@ -33,7 +33,11 @@ def _print_problems(problems: Sequence[Problem]) -> None:
         print(problem)
     errors = sum(problem.severity is Severity.ERROR for problem in problems)
     if errors:
-        print(f"{errors} error{'s' if errors > 1 else ''}")
+        print(_counted(errors, "error"))
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" + ("s" if count > 1 else "")
 
 
 def _route_lines(config: Config) -> list[str]:

@@ -5,6 +5,7 @@ RestartPreventExitStatus=78 keeps such a service from being restarted for ever.
 """
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -54,19 +55,21 @@ def build_parser() -> argparse.ArgumentParser:
     _add_flags(serve)
     serve.set_defaults(run=_serve)
 
-    check = verbs.add_parser("check", help="judge a configuration and show its routes")
+    check = verbs.add_parser(
+        "check", help="check a configuration; show its routes and the memory it may take"
+    )
     file = check.add_mutually_exclusive_group()
     file.add_argument("file", nargs="?", help="the file (default: as --config)")
     _add_file(file)
     _add_flags(check)
     check.set_defaults(run=_check)
 
-    routes = verbs.add_parser("routes", help="ask the routes table")
+    routes = verbs.add_parser("routes", help="see which route takes a request")
     _add_test(routes.add_subparsers(required=True, metavar="VERB"))
 
     demo = verbs.add_parser("demo", help="run a small application behind fastproxy")
     demo.add_argument("--port", type=int, help="port to listen on (default: a free one)")
-    demo.add_argument("--once", action="store_true", help="upload a file, show the answer, end")
+    demo.add_argument("--once", action="store_true", help="upload a file, show the answer and exit")
     demo.set_defaults(run=_demo)
 
     verbs.add_parser("version", help="show versions").set_defaults(run=_version)
@@ -75,7 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-_DESCRIPTION = "A smart reverse proxy that takes slow requests off a monolith."
+_DESCRIPTION = "A reverse proxy that takes uploads and other slow requests off an application."
 
 
 def _add_file(parser: "argparse._ActionsContainer") -> None:
@@ -85,7 +88,7 @@ def _add_file(parser: "argparse._ActionsContainer") -> None:
 
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("instead of the file's value")
+    group = parser.add_argument_group("keys of the configuration, over what the file says")
     for flag, (section, key, metavar) in FLAGS.items():
         text = f"{section}.{key}"
         if flag == "--listen":
@@ -96,7 +99,7 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_test(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    test = verbs.add_parser("test", help="show what would happen to a request")
+    test = verbs.add_parser("test", help="show which route takes a request, and what it does")
     test.add_argument("method", metavar="METHOD")
     test.add_argument("target", metavar="PATH", help="as on the request line, e.g. /a%%20b?c=d")
     _add_file(test)
@@ -106,8 +109,11 @@ def _add_test(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    gc.disable()  # what is imported stays: to look for garbage in it took a twelfth of a start
     from fastproxy.service.serve_command import run
 
+    gc.freeze()
+    gc.enable()
     return run(arguments.config, _overrides(arguments))
 
 

@@ -5,7 +5,7 @@ from enum import Enum
 
 import fastproxy
 from fastproxy.config.schema import Config
-from fastproxy.crowd import Crowd
+from fastproxy.front.client_counts import ClientCounts
 from fastproxy.observe.catalog import queue_names, route_names
 from fastproxy.observe.metrics import Board
 from fastproxy.service.backoff import Backoff
@@ -46,7 +46,7 @@ class Generation:
         self.number = number
         self.config = config
         self.board = Board(route_names(config), workers, fastproxy.__version__, queue_names(config))
-        self.crowd = Crowd(workers, config.limits.connections)
+        self.client_counts = ClientCounts(workers, config.limits.connections)
         self.slots = [WorkerSlot(index) for index in range(workers)]
         self.kill_at = math.inf
         self.ready_by = math.inf
@@ -91,7 +91,7 @@ class Generation:
         """The process in `slot` is no more; what it held is free."""
         slot.pid = None
         self.board.worker(slot.index).clear_gauges()
-        self.crowd.clear(slot.index)
+        self.client_counts.clear(slot.index)
         self._enter(slot, WorkerState.DEAD)
 
     def retire(self, kill_at: float) -> None:

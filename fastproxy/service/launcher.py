@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from fastproxy.context import WorkerContext
+from fastproxy.config import schema
 from fastproxy.errors import FastproxyError
 from fastproxy.observe import error_log
 from fastproxy.observe.access_log import AccessLog
@@ -17,6 +17,7 @@ from fastproxy.service.admin import run_admin
 from fastproxy.service.generation import Generation, WorkerSlot
 from fastproxy.service.listeners import Listeners
 from fastproxy.service.signals import SignalInbox, held
+from fastproxy.worker.context import WorkerContext
 
 log = logging.getLogger(__name__)
 
@@ -46,9 +47,9 @@ class Launcher:
         pid = self._fork(lambda: self._be_worker(generation, slot.index))
         generation.born(slot, pid, time.monotonic())
 
-    def start_admin(self, address: str, boards: Sequence[Board]) -> int:
+    def start_admin(self, server: schema.Server, boards: Sequence[Board]) -> int:
         """Fork the admin process; `boards` begins with the current one. Raises OSError."""
-        return self._fork(lambda: self._be_admin(address, boards))
+        return self._fork(lambda: self._be_admin(server, boards))
 
     def read_ready(self) -> list[int]:
         """Pids of workers that have become ready since the last call."""
@@ -85,7 +86,7 @@ class Launcher:
             listeners=self._listeners.sockets(server.listen),
             metrics=metrics,
             access_log=AccessLog(generation.config.log.access, dropped),
-            seat=generation.crowd.seat(index),
+            seat=generation.client_counts.seat(index),
             lifeline=self._lifeline,
             report_ready=self._report_ready,
         )
@@ -94,11 +95,11 @@ class Launcher:
     def _report_ready(self) -> None:
         os.write(self._report_end, _PID.pack(os.getpid()))
 
-    def _be_admin(self, address: str, boards: Sequence[Board]) -> None:
-        self._listeners.close_in_child(but=(address,))
+    def _be_admin(self, server: schema.Server, boards: Sequence[Board]) -> None:
+        self._listeners.close_in_child(but=(server.admin_listen,))
         os.close(self._report_end)
-        (listener,) = self._listeners.sockets((address,))
-        run_admin(listener, boards, self._lifeline)
+        (listener,) = self._listeners.sockets((server.admin_listen,))
+        run_admin(listener, server.admin_hosts, boards, self._lifeline)
 
 
 def _live(*steps: Callable[[], None]) -> NoReturn:

@@ -9,7 +9,7 @@ import socket
 import stat
 from collections.abc import Iterable, Sequence
 
-from fastproxy.keepalive import watch_peer
+from fastproxy.loop.keepalive import watch_peer
 
 UNIX = "unix:"
 

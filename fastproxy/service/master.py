@@ -15,8 +15,8 @@ from collections.abc import Callable
 from enum import Enum
 
 from fastproxy.config.schema import Config
+from fastproxy.git.orphans import Orphans, adopt
 from fastproxy.observe import error_log
-from fastproxy.orphans import Orphans, adopt
 from fastproxy.service import notify
 from fastproxy.service.admin_keeper import AdminKeeper
 from fastproxy.service.backoff import MAX_S, DeathRate
@@ -140,7 +140,7 @@ class Master:
             self._current.board.inherit(generation.board)
         self._past.clear()
         boards = [self._current.board, *(g.board for g in self._retiring)]
-        return self._launcher.start_admin(self._current.config.server.admin_listen, boards)
+        return self._launcher.start_admin(self._current.config.server, boards)
 
     def _ready(self, pid: int) -> None:
         found = self._find(pid)

@@ -58,8 +58,8 @@ def _upload(config: Config, route: UploadRoute, method: str, path: str) -> str:
     asked = f"{method} {url}{route.authorize_suffix}".strip()
     if route.authorize_path:
         asked = f"POST {_url(config, route.backend, route.authorize_path)}"
-    finalized = f"{method} {url}".strip()
-    return f"upload: {asked}, then {_storing(config, route)}, then finalize: {finalized}"
+    told = f"{method} {url}".strip()
+    return f"upload: {asked}, then {_storing(config, route)}, then the report: {told}"
 
 
 def _git(config: Config, route: GitRoute, method: str, path: str) -> str:

@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Self
+
+from msgspec import Struct
 
 from fastproxy.config.load import Source, read
 from fastproxy.config.problems import ConfigProblems, Problem, Severity
@@ -24,8 +25,7 @@ from fastproxy.routes import NormalisedTarget, RouteTable, TableRoute, bare_host
 from fastproxy.service.route_effect import describe_effect
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """The request to ask about. Header names are lower case."""
 
     method: str
@@ -54,7 +54,7 @@ def run(path: str, asked: Asked) -> int:
         config, source, problems = read(path)
         if problems:
             raise ConfigProblems(problems)
-        table = RouteTable(config.route)
+        table = RouteTable(config.route, config.server.keep_encoded_slash)
     except ConfigProblems as error:
         print(error)
         return os.EX_CONFIG
@@ -64,7 +64,7 @@ def run(path: str, asked: Asked) -> int:
     raw_target = asked.target.encode("utf-8", "surrogateescape")
     method = asked.method.encode()
     try:
-        target = normalise_path(raw_target)
+        target = normalise_path(raw_target, config.server.keep_encoded_slash)
         for line in _tried(table, method, target, asked.host):
             print(line)
         _, route, allowed = table.resolve(method, raw_target, asked.host)

@@ -9,13 +9,13 @@ from fastproxy.config.check import load_judged
 from fastproxy.config.overrides import Override
 from fastproxy.config.problems import ConfigProblems
 from fastproxy.config.schema import Config
+from fastproxy.service.master import run_master
 
 log = logging.getLogger(__name__)
 
 
 def run(path: str, flags: Sequence[Override]) -> int:
     """Run until stopped. The configuration is read again, with the same flags, at each reload."""
-    from fastproxy.service.master import run_master
 
     def load() -> Config:
         config, warnings = load_judged(path, flags=flags)

@@ -14,10 +14,11 @@ from typing import Any, Protocol
 
 import uvloop
 
-from fastproxy.app import App
-from fastproxy.context import WorkerContext
 from fastproxy.observe import error_log
 from fastproxy.observe.pulse import Pulse
+from fastproxy.service.heap import use_one_heap
+from fastproxy.worker.app import App
+from fastproxy.worker.context import WorkerContext
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ MakeApp = Callable[[WorkerContext], Serving]
 
 def run_worker(context: WorkerContext, make_app: MakeApp | None = None) -> None:
     """Serve until the master says otherwise or is gone."""
+    use_one_heap()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(context, make_app or _application))
 

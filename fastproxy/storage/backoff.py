@@ -3,16 +3,16 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
 from typing import TypeVar
+
+from msgspec import Struct
 
 from fastproxy.errors import Retry, StorageFault, StoreTimeout
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class RetryPolicy(Struct, frozen=True):
     """Exponential backoff with full jitter, so that many uploads do not come back in step.
 
     Durations in seconds. `attempts`: the first one included. `timeout_s`: one attempt without

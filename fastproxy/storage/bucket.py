@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from fastproxy.config import schema
 from fastproxy.errors import StoreMismatch, StoreRefused
@@ -36,8 +37,7 @@ _HEADERS = {
 ABORT_ROUNDS = 2  # a part that was still arriving outlives the first (S3 API, AbortMultipartUpload)
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """An object as the store describes it; `write_id` empty: not written by us."""
 
     size: int

@@ -11,8 +11,9 @@ import hashlib
 import importlib
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from fastproxy.errors import OwnFault, StoreMismatch
 from fastproxy.message import Headers, find_header
@@ -65,8 +66,7 @@ def _runtime(name: str) -> Callable[[memoryview, int], int]:
     return crc
 
 
-@dataclass(frozen=True, slots=True)
-class Checksum:
+class Checksum(Struct, frozen=True):
     """The checksum of one body; `name` "none" checks nothing."""
 
     name: str = "none"
@@ -84,11 +84,6 @@ class Checksum:
             return {}
         param = "ContentMD5" if self.name == "md5" else f"Checksum{AMZ_NAMES[self.name]}"
         return {param: self.value}
-
-    @property
-    def amz_params(self) -> dict[str, str]:
-        """What CompleteMultipartUpload wants to hear again of each part."""
-        return {} if self.name == "md5" else self.params
 
     @property
     def headers(self) -> Headers:

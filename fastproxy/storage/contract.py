@@ -8,13 +8,13 @@
 """
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
+from msgspec import Struct, field
 
-@dataclass(frozen=True, slots=True)
-class StoreNeeds:
+
+class StoreNeeds(Struct, frozen=True):
     """What parts must look like. Sizes in bytes; the last part may always be smaller.
 
     `part_size` is where growth begins. `equal_parts`: all but the last must have one size.
@@ -53,8 +53,7 @@ class PartBody(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(Struct, frozen=True):
     """What the store confirmed. `write_id` names the write that made it."""
 
     key: str
@@ -65,8 +64,7 @@ class Stored:
     checksums: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Excerpt:
+class Excerpt(Struct, frozen=True):
     """Some bytes of an object, and what tells this version of it from others.
 
     `size`: of the whole object; `modified`: Unix seconds, 0 when the store does not say.
@@ -81,8 +79,7 @@ class Excerpt:
 MAX_EXCERPT = 1 << 20  # bytes of one answer; see upstream.client
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """Where one object can be read: at a signed URL, which is a secret, or as a local file.
 
     The file is what `names` lead to beneath `root`; no symlink is to be followed there.
@@ -108,8 +105,7 @@ UNFINISHED = frozenset({Stage.INTENT, Stage.UPLOADING, Stage.COMPLETING})
 REMOVABLE = frozenset({Stage.COMPLETING, Stage.STORED, Stage.REFUSED})  # an object may be there
 
 
-@dataclass(frozen=True, slots=True)
-class Leftover:
+class Leftover(Struct, frozen=True):
     """A write that may have to be taken back. `since` in Unix seconds.
 
     `write_id` tells this write's object from any other of that key. The URLs are for presigned

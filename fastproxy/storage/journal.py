@@ -20,9 +20,9 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 
 import msgspec
+from msgspec import Struct
 
 from fastproxy.errors import StorageFault, StoreRefused, StoreTimeout, StoreUnavailable
 from fastproxy.storage.contract import Leftover, Stage
@@ -170,8 +170,7 @@ class Journal:
         self._end, self._size = len(lines), size + ROOM_STEP
 
 
-@dataclass(slots=True)
-class Recovery:
+class Recovery(Struct):
     """What a start found: entries undone, kept for the next start, given up, and not ours to undo.
 
     `reported`: the backend may have accepted these, nobody knows.

@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import ParamSpec, TypeVar
 
-from fastproxy.errors import StorageFault, StoreMismatch, StoreRefused, StoreUnavailable
+from fastproxy.errors import StoreMismatch, StoreRefused, StoreUnavailable
+from fastproxy.loop.threads import in_thread_of
 from fastproxy.storage.contract import (
     REMOVABLE,
     Excerpt,
@@ -108,22 +109,9 @@ class LocalStore:
             self._folder.remove_if(left.key, is_own)
 
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a blocking call in a thread and wait for its end even when cancelled.
-
-        The thread may be reading memory or writing to a descriptor that the caller gives up next.
-        """
-        loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self._threads, lambda: call(*args, **kwargs))
+        """Run a blocking call in one of our threads. Raises StorageFault."""
         with _faults(self._folder.path):
-            try:
-                return await asyncio.shield(future)
-            except asyncio.CancelledError:
-                while not future.done():
-                    with suppress(asyncio.CancelledError):
-                        await asyncio.wait([future])
-                with suppress(OSError, StorageFault):
-                    future.result()
-                raise
+            return await in_thread_of(self._threads, lambda: call(*args, **kwargs))
 
 
 class LocalUpload:

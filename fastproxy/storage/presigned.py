@@ -5,8 +5,9 @@ length. The URLs are fixed: an expired one cannot be signed anew and is refused.
 """
 
 from contextlib import suppress
-from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from fastproxy.errors import (
     BadAuthorizeAnswer,
@@ -50,8 +51,7 @@ XML: Headers = [(b"content-type", b"application/xml")]
 DEFAULT_PUT_HEADERS: Headers = [(b"content-type", b"application/octet-stream")]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PresignedTarget:
+class PresignedTarget(Struct, frozen=True, kw_only=True):
     """What the backend allows. Sizes in bytes; `headers` go with every PUT, exactly these.
 
     `verify_size`: read one byte through `get_url` to learn the stored size. `verify_md5`: every

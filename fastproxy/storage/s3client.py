@@ -5,7 +5,6 @@ Only s3control.py imports this, when a client is wanted and in a thread: it is t
 
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
-from functools import cache
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -14,11 +13,11 @@ import aioboto3.s3.inject  # or a client imports it when it is made, in the even
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 from botocore import exceptions as boto
-from botocore.loaders import Loader
 
 from fastproxy.config import schema
 from fastproxy.config.secrets import BadSecret, read_credential
 from fastproxy.errors import StorageFault, StoreRefused, StoreUnavailable
+from fastproxy.storage.descriptions import descriptions
 from fastproxy.storage.sender import fault_of
 from fastproxy.storage.sigv4 import ALGORITHM, AccessKey, Presigner
 
@@ -79,31 +78,13 @@ async def _presigner(client: Any, bucket: str) -> Presigner:
 
 def _session(config: schema.S3Store) -> Any:  # the stubs take its coroutines for values
     session = AioSession()
-    session.register_component("data_loader", _descriptions())
+    session.register_component("data_loader", descriptions())
     return aioboto3.Session(
         aws_access_key_id=_secret(config.access_key_file),
         aws_secret_access_key=_secret(config.secret_key_file),
         region_name=config.region,
         botocore_session=session,
     )
-
-
-@cache
-def _descriptions() -> Loader:
-    """What botocore knows of S3, parsed once for all stores.
-
-    Left to the first client it kept the event loop busy for 90 ms instead of 20, and took 13 MiB
-    for each further store. What it knows of other services is dropped: 6.6 MiB of each worker.
-    """
-    loader: Loader = AioSession().get_component("data_loader")  # as $AWS_DATA_PATH says
-    for kind in ("service-2", "endpoint-rule-set-1"):
-        loader.load_service_model("s3", kind)
-    for name in ("endpoints", "partitions", "sdk-default-configuration", "_retry"):
-        loader.load_data(name)
-    for partition in loader.load_data("endpoints")["partitions"]:  # the loader keeps this very one
-        services = partition["services"]
-        partition["services"] = {"s3": services["s3"]} if "s3" in services else {}
-    return loader
 
 
 def _client(config: schema.S3Store, session: Any) -> Any:

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from fastproxy.config import schema
 from fastproxy.message import Headers
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
 SIGNATURE_LIFE_S = 3600  # signed anew for each attempt; covers one attempt on a slow line
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(Struct, frozen=True):
     """A multipart upload that the store has and nobody completed. `since` in Unix seconds."""
 
     upload_id: str

@@ -4,11 +4,13 @@ The HTTP client is handed in (storage and upstream do not know each other). No d
 ever holds a query: there the signature is.
 """
 
+import re
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from email.utils import mktime_tz, parsedate_tz
 from typing import Protocol
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from fastproxy.errors import (
     BackendFault,
@@ -75,6 +77,7 @@ CORRUPT_CODES = frozenset({
 })  # fmt: skip
 DONE_STATUSES = frozenset({200, 201, 204, 206})
 BUSY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, 507, 509, 529})
+_CONTENT_RANGE = re.compile(rb"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18})\Z").match
 FIRST_BYTE: Headers = [(b"range", b"bytes=0-0")]
 GONE_CODES = frozenset({"NoSuchUpload", "NoSuchKey", "NotFound", "404"})
 
@@ -118,8 +121,7 @@ def redacted(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-@dataclass(frozen=True, slots=True)
-class Exact:
+class Exact(Struct, frozen=True):
     """A body that is exactly as long as it says, or fails before the store can take it for whole.
 
     Less would be waited for in vain; more would be read as the connection's next request.
@@ -184,12 +186,15 @@ async def send(
 
 def size_of(answer: HttpAnswer) -> int:
     """An object's size from the answer to a GET with FIRST_BYTE (RFC 9110 section 14.4)."""
-    if answer.status != 206:  # the range was ignored
-        return len(answer.body)
-    total = (find_header(answer.headers, b"content-range") or b"").rpartition(b"/")[2]
-    if not total.isdigit():
-        raise StoreMismatch("206 without a size in Content-Range")
-    return int(total)
+    return len(answer.body) if answer.status != 206 else _told_range(answer)[1]
+
+
+def _told_range(answer: HttpAnswer) -> tuple[int, int]:
+    """Where the bytes begin, and how many the object has. Raises StoreMismatch."""
+    told = _CONTENT_RANGE(find_header(answer.headers, b"content-range") or b"")
+    if told is None:
+        raise StoreMismatch("206 without a range and a size in Content-Range")
+    return int(told[1]), int(told[2])
 
 
 def range_of(start: int, length: int) -> Headers:
@@ -199,11 +204,14 @@ def range_of(start: int, length: int) -> Headers:
 
 def excerpt_of(answer: HttpAnswer, start: int, length: int) -> Excerpt:
     """What the answer to a GET with `range_of` brought. Raises StoreMismatch for anything else."""
-    size = size_of(answer)
-    data = answer.body if answer.status == 206 else answer.body[start:]
-    wanted = min(max(length, 1), size - start)
-    if answer.status == 206 and len(data) != wanted:
-        raise StoreMismatch(f"{len(data)} bytes where {wanted} should be")
+    if answer.status != 206:  # the range was ignored
+        data, size = answer.body[start:], len(answer.body)
+    else:
+        data = answer.body
+        first, size = _told_range(answer)
+        wanted = min(max(length, 1), size - start)
+        if first != start or len(data) != wanted:
+            raise StoreMismatch(f"{len(data)} bytes from {first} on, not {wanted} from {start} on")
     return Excerpt(data[:length], size, etag_of(answer.headers), _modified(answer.headers))
 
 

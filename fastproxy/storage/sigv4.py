@@ -7,17 +7,17 @@ against botocore. (S3 API, "Authenticating Requests: Using Query Parameters".)
 import hashlib
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote
+
+from msgspec import Struct
 
 from fastproxy.message import Headers
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 
 
-@dataclass(frozen=True, slots=True)
-class AccessKey:
+class AccessKey(Struct, frozen=True):
     """Credentials as they are now; `token` only for temporary ones."""
 
     access_key: str

@@ -3,7 +3,9 @@
 import secrets
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from fastproxy.errors import StoreUnavailable
 from fastproxy.storage.backoff import RetryPolicy, persist
@@ -24,13 +26,15 @@ from fastproxy.storage.undoing import Undoing
 ONCE = RetryPolicy(attempts=1)
 
 
-@dataclass(frozen=True, slots=True)
-class UndoUrls:
+class UndoUrls(Struct, frozen=True):
     """What takes back a write of a presigned store; see Leftover."""
 
     abort_url: str = ""
     delete_url: str = ""
     get_url: str = ""
+
+
+NO_URLS = UndoUrls()
 
 
 class TrackedStore:
@@ -45,7 +49,7 @@ class TrackedStore:
         name: str,
         inner: Store,
         undoing: Undoing,
-        urls: UndoUrls = UndoUrls(),
+        urls: UndoUrls = NO_URLS,
         policy: RetryPolicy = ONCE,
     ) -> None:
         self._name = name

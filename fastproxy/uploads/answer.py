@@ -12,15 +12,22 @@ Every field may be left out; without `key` one is made up. Unknown fields are re
 that misspells `max_size` must not be understood as "no limit".
 """
 
+from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
 
-from fastproxy.asking import strict
+from fastproxy.asking import field_of, strict
 from fastproxy.config.schema import UploadRoute
 from fastproxy.errors import BadAuthorizeAnswer, SizeMismatch
 from fastproxy.protocol import HEX_LENGTH, MAX_ID, MAX_KEY
 from fastproxy.storage.presigned import DEFAULT_PUT_HEADERS, PresignedTarget
+
+_OURS: Final = frozenset(
+    ("host", "connection", "content-length", "expect", "te", "trailer", "transfer-encoding",
+     "upgrade")
+)  # fmt: skip
+_NOTHING: Final[dict[str, str]] = {}  # one for all uploads: nobody changes a permission
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -50,7 +57,7 @@ class Permission(_Strict, frozen=True, kw_only=True):
     id: str = ""
     max_size: int | None = None
     hashes: tuple[str, ...] = ()
-    expected: dict[str, str] = {}
+    expected: dict[str, str] = msgspec.field(default_factory=lambda: _NOTHING)
     part_size: int | None = None
     timeout: float | None = None
     presigned: PresignedAnswer | None = None
@@ -117,13 +124,7 @@ def presigned_target(presigned: PresignedAnswer) -> PresignedTarget:
     """As the storage room wants it. Raises BadAuthorizeAnswer."""
     headers = tuple(DEFAULT_PUT_HEADERS)
     if presigned.headers is not None:
-        headers = tuple(
-            (name.encode("latin-1"), value.encode("latin-1"))
-            for name, value in presigned.headers.items()
-        )
-        for name, value in headers:
-            if not name or any(byte < 33 for byte in name) or any(byte < 32 for byte in value):
-                raise BadAuthorizeAnswer("presigned.headers: control characters")
+        headers = tuple(_field(name, value) for name, value in presigned.headers.items())
     return PresignedTarget(
         put_url=presigned.put_url,
         get_url=presigned.get_url,
@@ -134,3 +135,10 @@ def presigned_target(presigned: PresignedAnswer) -> PresignedTarget:
         complete_url=presigned.complete_url,
         abort_url=presigned.abort_url,
     )
+
+
+def _field(name: str, value: str) -> tuple[bytes, bytes]:
+    """Raises BadAuthorizeAnswer for what is none, and for what would frame the request anew."""
+    if name.lower() in _OURS:
+        raise BadAuthorizeAnswer(f"presigned.headers: {name!r} is not valid")
+    return field_of("presigned.headers", name, value)

@@ -4,8 +4,9 @@ Nothing is held but a window, so such a part cannot be sent a second time.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Final
+
+from msgspec import Struct
 
 from fastproxy.errors import ClientGone, StorageFault
 from fastproxy.memory.upload_buffer import UploadBuffer
@@ -24,8 +25,7 @@ class NotRetained(StorageFault):
     status = 503
 
 
-@dataclass(slots=True, eq=False)
-class LivePart:
+class LivePart(Struct, eq=False):
     """A part of `size` bytes, the next ones of `buffer`. Satisfies PartBody, but only once.
 
     `judge` is called when all is hashed and before the last bytes go out: what it raises leaves the

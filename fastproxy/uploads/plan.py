@@ -7,9 +7,10 @@ parts must be equal it cannot grow: the plan says where it ends.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
+
+from msgspec import Struct
 
 from fastproxy.errors import BodyTooLarge
 from fastproxy.storage.contract import StoreNeeds
@@ -21,8 +22,7 @@ _MIB: Final = 1 << 20
 _SPARE: Final = 8  # of the largest object one such share may be lost to early cuts
 
 
-@dataclass(frozen=True, slots=True)
-class PartPlan:
+class PartPlan(Struct, frozen=True):
     """A part's size by its number; `spare`: what all parts hold in bytes beyond what must fit.
 
     `most`: bytes that all parts hold and the store takes; a longer body can be refused at once.

@@ -5,11 +5,11 @@ fields of `file_fields`, and the form's head gets the lines of `form_lines`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
 import orjson
+from msgspec import Struct, field
 
 from fastproxy import protocol
 from fastproxy.asking import without_body_fields
@@ -19,8 +19,7 @@ from fastproxy.protocol import Dialect
 from fastproxy.wire.serialize import field_lines
 
 
-@dataclass(frozen=True, slots=True)
-class StoredUpload:
+class StoredUpload(Struct, frozen=True):
     """What a backend can be told; its dialect says what it is. `duration` in seconds.
 
     `path` is set for local stores only; `id` is what the backend gave with its permission, `url`

@@ -11,14 +11,20 @@ are known by their first bytes, whatever the client calls them. Anything else pa
 
 import re
 import zlib
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Final, Protocol
 
+from fastproxy.errors import ClientFault, UnscrubbedImage
 from fastproxy.memory.upload_buffer import UploadBuffer
+from fastproxy.uploads.image_kinds import FIRST_BYTES, kind_of
 
 _FOR_EVER: Final = 1 << 62
 _ZEROS: Final = bytes(64 << 10)
 _NONE: Final = memoryview(b"")
+# Bytes that are looked at one by one, at half a microsecond each: of a photo some thousands. Of
+# more a client could send so many a second that the worker had time for nothing else.
+_STEPS: Final = 32 << 10
+_BYTES_OF_A_STEP: Final = 32
 _Parser = Generator[None, int, None]
 
 # JPEG. In the pixels FF 00 is a byte FF, and FF D0 to FF D7 are restarts; all else ends them.
@@ -44,13 +50,18 @@ _RIFF_FLAGS: Final = 0x0C  # of VP8X: there is Exif, there is XMP
 
 
 class Scrubber:
-    """One file on its way: every byte of it goes through `scrub`, in order."""
+    """One file on its way: every byte of it goes through `scrub`, in order.
 
-    __slots__ = ("_after_ff", "_parser", "_tape")
+    `is_tedious`: it is made of more pieces than a photo is. What follows is not scrubbed.
+    """
+
+    __slots__ = ("_after_ff", "_parser", "_steps", "_tape", "is_tedious")
 
     def __init__(self) -> None:
         self._tape = _Tape()
         self._after_ff = False
+        self._steps = _STEPS  # that are left
+        self.is_tedious = False
         self._parser = _file(self._tape)  # holds the tape and not us: there is no circle
         next(self._parser)
 
@@ -59,7 +70,8 @@ class Scrubber:
         tape = self._tape
         tape.view = view
         at, end = 0, len(view)
-        while at < end:
+        self._steps += end // _BYTES_OF_A_STEP
+        while at < end and not self.is_tedious:
             if tape.left:
                 at += tape.skip(at, end - at)
             elif tape.hunts and (at := self._hunt(at, end)) == end:
@@ -67,6 +79,8 @@ class Scrubber:
             else:
                 self._give(at)
                 at += 1
+                self._steps -= 1
+                self.is_tedious = self._steps < 0
         tape.view = _NONE  # not ours any more
 
     def _hunt(self, at: int, end: int) -> int:
@@ -104,13 +118,25 @@ class Inlet(Protocol):
 
 
 class ScrubbedBuffer:
-    """An inlet that scrubs what lands in an upload's buffer."""
+    """An inlet that scrubs what lands in an upload's buffer.
 
-    __slots__ = ("_buffer", "_scrubber")
+    `on_refused` is called, once, for an image of a kind in `refused`; nothing is taken any more.
+    """
 
-    def __init__(self, buffer: UploadBuffer) -> None:
+    __slots__ = ("_buffer", "_first", "_is_refused", "_on_refused", "_refused", "_scrubber")
+
+    def __init__(
+        self,
+        buffer: UploadBuffer,
+        refused: Sequence[str],
+        on_refused: Callable[[ClientFault], None],
+    ) -> None:
         self._buffer = buffer
         self._scrubber = Scrubber()
+        self._first = b""
+        self._is_refused = False
+        self._refused = refused
+        self._on_refused = on_refused
 
     def room(self) -> int:
         """See UploadBuffer."""
@@ -123,15 +149,38 @@ class ScrubbedBuffer:
     def buffer_updated(self, n: int) -> None:
         """See UploadBuffer."""
         window = self._buffer.get_buffer()  # the one that was filled
-        self._scrubber.scrub(window[:n])
+        is_wanted = self._is_wanted(window[:n])
         del window  # or the slab would not be free for others
-        self._buffer.buffer_updated(n)
+        if is_wanted:
+            self._buffer.buffer_updated(n)
 
     def feed(self, data: memoryview) -> int:
-        """See UploadBuffer. All of it: whoever calls has asked `room()`."""
-        copy = bytearray(data)
-        self._scrubber.scrub(memoryview(copy))
-        return self._buffer.feed(copy)
+        """See UploadBuffer. What it would not take is not looked at."""
+        taken = 0
+        while taken < len(data) and (room := self._buffer.room()):
+            copy = bytearray(data[taken : taken + room])
+            if not self._is_wanted(memoryview(copy)):
+                return len(data)
+            taken += self._buffer.feed(copy)
+        return taken
+
+    def _is_wanted(self, data: memoryview) -> bool:
+        """Scrub what came, unless it is refused."""
+        if self._is_refused:
+            return False
+        if len(self._first) < FIRST_BYTES:
+            self._first += bytes(data[:FIRST_BYTES])
+        self._scrubber.scrub(data)
+        data.release()
+        if (kind := kind_of(self._first)) in self._refused:
+            self._refuse(f"images of the kind {kind} are not taken")
+        elif self._scrubber.is_tedious:
+            self._refuse("an image of more pieces than any photo")
+        return not self._is_refused
+
+    def _refuse(self, why: str) -> None:
+        self._is_refused = True
+        self._on_refused(UnscrubbedImage(why))
 
 
 class _Tape:

@@ -5,8 +5,9 @@ Whatever ends a transfer early, also cancellation, aborts what the store holds o
 
 import asyncio
 import traceback
-from dataclasses import dataclass, field
 from functools import partial
+
+from msgspec import Struct, field
 
 from fastproxy.errors import (
     ClientGone,
@@ -25,8 +26,7 @@ from fastproxy.uploads.live import LivePart
 from fastproxy.uploads.plan import PartSizes
 
 
-@dataclass(slots=True)
-class Transfer:
+class Transfer(Struct):
     """What is to be done; `parts` counts those stored. `length` in bytes when it is known.
 
     `begun`: a multipart upload that exists already and must be completed or aborted.
@@ -160,7 +160,6 @@ def _flatten(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     return found
 
 
-@dataclass(slots=True)
 class LiveTransfer(Transfer):
     """The same without holding parts: one after another, sent while they arrive."""
 

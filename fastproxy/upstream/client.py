@@ -7,10 +7,10 @@ copy. Redirects are never followed: a signed request is for one host.
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from fastproxy.deadlines import NEVER, Timed
+from msgspec import Struct, field
+
 from fastproxy.errors import (
     BackendClosed,
     BackendFault,
@@ -18,19 +18,19 @@ from fastproxy.errors import (
     BadResponse,
     StaleConnection,
 )
+from fastproxy.loop.deadlines import NEVER, Timed
+from fastproxy.loop.reactor import Reactor
 from fastproxy.message import Headers, ResponseHead
-from fastproxy.reactor import Reactor
 from fastproxy.upstream.connection import UpstreamConnection
 from fastproxy.upstream.origin import Origin, parse_origin, target_of, tls_context
 from fastproxy.upstream.pool import Pool, PoolLimits
-from fastproxy.upstream.stream import Stream
+from fastproxy.upstream.stream import IDEMPOTENT, Question, Stream
 from fastproxy.wire.framing import Piece
 from fastproxy.wire.serialize import field_lines, request_head, safe_fields
 
 MAX_ANSWER_BYTES: Final = 1 << 20
 _TLS_BURST: Final = 256 * 1024
 _CONTINUE_S: Final = 1.0  # as the SDKs of AWS: not every server answers an expectation
-_MAY_REPEAT: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 
 
 class Streamed(Protocol):
@@ -51,8 +51,7 @@ class Streamed(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """A whole response."""
 
     status: int
@@ -68,8 +67,7 @@ class Answer:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """One request. `headers` and `lines` (whole field lines) lack only Host and Content-Length.
 
     `timeout_s`: no progress for that long ends it, and so does an answer that is not complete so
@@ -117,7 +115,7 @@ class _Exchange(Timed):
         self._pool = pool
         self._call = call
         self._reactor = pool.reactor
-        self._connection: UpstreamConnection | None = None
+        self._connection: UpstreamConnection | None = None  # while it is ours
         self._acquired: asyncio.Future[UpstreamConnection] = self._reactor.loop.create_future()
         self._answer: asyncio.Future[Answer] = self._reactor.loop.create_future()
         self._writable: asyncio.Future[None] | None = None
@@ -140,9 +138,9 @@ class _Exchange(Timed):
             self.is_over = True
             self._reactor.deadlines.forget(self)
             self._pool.cancel(self)
-            if not self._answer.done() and self._connection is not None:
+            if self._connection is not None:
                 self._connection.abort()
-            elif self._answer.done() and not self._answer.cancelled():
+            if self._answer.done() and not self._answer.cancelled():
                 self._answer.exception()  # seen, even if sending failed first
 
     async def _send(self, connection: UpstreamConnection) -> None:
@@ -264,6 +262,7 @@ class _Exchange(Timed):
 
     def response_end(self) -> None:
         """See Receiver."""
+        self._connection = None
         head = self._head
         if head is not None and not self._answer.done():
             answer = Answer(head.status, head.headers, bytes(self._body), head.reason)
@@ -272,7 +271,7 @@ class _Exchange(Timed):
 
     def response_failed(self, fault: BackendFault) -> None:
         """See Receiver."""
-        connection = self._connection
+        connection, self._connection = self._connection, None
         if connection is not None:
             self.was_stale = connection.uses > 1 and not connection.has_answered
         if not self._answer.done():
@@ -342,7 +341,7 @@ class HttpClient:
             headers,
             body=body,
             timeout_s=timeout_s,
-            may_repeat=method in _MAY_REPEAT,
+            may_repeat=method in IDEMPOTENT,
         )
         return await perform(self._pool(origin), call)
 
@@ -350,7 +349,8 @@ class HttpClient:
         """A request, not sent yet, whose answer is read as it is wanted. ValueError as above."""
         origin = parse_origin(url)
         pool = self._pool(origin)
-        return Stream(pool, method, target_of(url), origin.host_header, headers, timeout_s)
+        host = origin.host_header
+        return Stream(pool, Question(method, target_of(url), host, headers, timeout_s))
 
     def _pool(self, origin: Origin) -> Pool:
         pool = self._pools.get(origin)

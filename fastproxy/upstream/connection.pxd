@@ -1,4 +1,4 @@
-from fastproxy.deadlines cimport Deadlines
+from fastproxy.loop.deadlines cimport Deadlines
 from fastproxy.message cimport ResponseHead
 from fastproxy.shortcut cimport Trip
 from fastproxy.upstream.link cimport Link

@@ -9,7 +9,6 @@ import contextlib
 import os
 from typing import Final, Protocol, cast
 
-from fastproxy.deadlines import NEVER, Deadlines
 from fastproxy.errors import (
     BackendClosed,
     BackendFault,
@@ -18,6 +17,7 @@ from fastproxy.errors import (
     BadResponse,
     StaleConnection,
 )
+from fastproxy.loop.deadlines import NEVER, Deadlines
 from fastproxy.message import ResponseHead
 from fastproxy.shortcut import Trip
 from fastproxy.upstream.link import Link, Phase
@@ -242,14 +242,15 @@ class UpstreamConnection(Link):
         """Deal with the front of `data`; what is left of it."""
         if self.phase is _HEAD:
             return self._read_head(data)
-        if self._decoder is None or self._receiver is None:
+        decoder = self._decoder  # the receiver may end the exchange
+        if decoder is None or self._receiver is None:
             raise BadResponse("bytes outside of an answer")
         if self.phase is _BODY:
             self._touch()
-        pieces, taken = self._decoder.decode(data)
+        pieces, taken = decoder.decode(data)
         if pieces:
             self._receiver.response_data(pieces)
-        if self._decoder.is_done and self.phase is _BODY:
+        if decoder.is_done and self.phase is _BODY:
             self._may_reuse = self._may_reuse and taken == len(data)
             self._finish()
             return data[:0]

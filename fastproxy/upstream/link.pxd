@@ -1,10 +1,10 @@
-from fastproxy.readiness cimport Descriptor, Reader
+from fastproxy.loop.readiness cimport Descriptor, Reader
 from fastproxy.wire.scratch cimport Scratch
 
 cdef class Link(Reader):
     cdef object _transport
     cdef Scratch _scratch
-    cdef bint _copies, _is_tcp
+    cdef bint _copies, _is_tcp, _is_near
     cdef Descriptor _descriptor
     cdef long long _sent
     cdef public object phase

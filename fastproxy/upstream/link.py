@@ -1,15 +1,16 @@
 """The socket of a connection to a backend or a store: sending, and what the kernel knows of it."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Sequence
 from enum import Enum
 from typing import Final
 
-from fastproxy.keepalive import watch_peer
-from fastproxy.readiness import Descriptor, Reader
+from fastproxy.loop.keepalive import watch_peer
+from fastproxy.loop.readiness import Descriptor, Reader
 from fastproxy.wire.framing import Piece
-from fastproxy.wire.kernel import unacknowledged, unread
+from fastproxy.wire.kernel import unacknowledged
 from fastproxy.wire.scratch import Scratch
 
 
@@ -37,6 +38,7 @@ class Link(Reader):
         self._copies = copies
         self._transport: asyncio.Transport | None = None
         self._is_tcp = False
+        self._is_near = False  # on this machine
         self._sent = 0  # at least so many bytes of a request
         self.phase = Phase.IDLE
         self.is_blocked = False
@@ -47,6 +49,7 @@ class Link(Reader):
         watch_peer(sock)
         self._descriptor = Descriptor(transport, -1 if self._copies else sock.fileno())
         self._is_tcp = not self._copies and sock.family != socket.AF_UNIX
+        self._is_near = self._is_tcp and _is_near(sock)
         # Zero: be told as soon as one byte had to wait, for then the scratch must be left to it.
         # uvloop's TLS takes "from 0 bytes on" literally, and would pause a connection for ever.
         transport.set_write_buffer_limits(high=1 if self._copies else 0, low=0)
@@ -61,7 +64,7 @@ class Link(Reader):
 
         Under TLS nobody knows, for TLS has things to say itself.
         """
-        return self._descriptor.fd < 0 or unread(self._descriptor.fd) == 0
+        return self._descriptor.fd < 0 or self._descriptor.is_silent()
 
     def send(self, pieces: Sequence[Piece]) -> None:
         """Write pieces in one call to the kernel, as far as it takes them."""
@@ -94,5 +97,17 @@ class Link(Reader):
                 self._transport.close()
 
     def _is_unasked(self) -> bool:
-        """Whether what came is no answer: with one, some of its request would be acknowledged."""
-        return self._is_tcp and 0 < self._sent <= unacknowledged(self._descriptor.fd)
+        """Whether what came is no answer: with one, some of its request would be acknowledged.
+
+        On this machine send(2) has delivered it when it returns: what was not there came after.
+        """
+        if not self._is_tcp or (self._is_near and self._descriptor.is_later()):
+            return False
+        return 0 < self._sent <= unacknowledged(self._descriptor.fd)
+
+
+def _is_near(sock: socket.socket) -> bool:
+    """Whether both ends have the same address."""
+    with contextlib.suppress(OSError):  # the peer is gone
+        return bool(sock.getsockname()[0] == sock.getpeername()[0])
+    return False

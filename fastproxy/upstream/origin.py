@@ -1,13 +1,13 @@
 """Where a connection goes: a TCP address or a unix socket, with or without TLS."""
 
 import ssl
-from dataclasses import dataclass
 from functools import cache
 from urllib.parse import urlsplit
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+
+class Origin(Struct, frozen=True):
     """One place to connect to. `path` is a unix socket; then host and port mean nothing."""
 
     host: str

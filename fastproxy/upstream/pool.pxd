@@ -4,7 +4,7 @@ from fastproxy.upstream.connection cimport UpstreamConnection
 
 cdef class Pool:
     cdef readonly object origin, reactor
-    cdef object _limits, _tls, _server_name, _waiting
+    cdef object _limits, _tls, _server_name, _resolver, _waiting
     cdef list _idle
     cdef set _open
     cdef dict _connecting

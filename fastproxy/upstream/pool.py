@@ -7,10 +7,10 @@ so a backend that closes it is noticed at once and not on the next request.
 import asyncio
 import ssl
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import Protocol, cast
 
-from fastproxy.deadlines import Timed
+from msgspec import Struct
+
 from fastproxy.errors import (
     BackendBusy,
     BackendFault,
@@ -18,8 +18,10 @@ from fastproxy.errors import (
     ConnectFailed,
     ConnectTimeout,
 )
-from fastproxy.reactor import Reactor
+from fastproxy.loop.deadlines import Timed
+from fastproxy.loop.reactor import Reactor
 from fastproxy.upstream.connection import UpstreamConnection
+from fastproxy.upstream.dial import Resolve, connect, resolve
 from fastproxy.upstream.origin import Origin
 
 
@@ -35,8 +37,7 @@ class Taker(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class PoolLimits:
+class PoolLimits(Struct, frozen=True):
     """Durations in seconds; `max_connections` 0: no limit."""
 
     connect_timeout_s: float = 5.0
@@ -80,14 +81,19 @@ class Pool:
         reactor: Reactor,
         tls: ssl.SSLContext | None = None,
         server_name: str = "",
+        resolver: Resolve = resolve,
     ) -> None:
-        """`server_name`: which a certificate must be for, instead of the origin's host."""
+        """`server_name`: which a certificate must be for, instead of the origin's host.
+
+        `resolver` is asked for every connection, and may raise BackendFault.
+        """
         self.origin = origin
         self._limits = limits
         self._max_idle = limits.max_idle
         self.reactor = reactor
         self._tls = tls
         self._server_name = server_name or origin.host
+        self._resolver = resolver
         self._idle: list[UpstreamConnection] = []
         self._open: set[UpstreamConnection] = set()
         self._waiting: OrderedDict[Taker, _Waiting] = OrderedDict()
@@ -213,7 +219,7 @@ class Pool:
         task = cast("asyncio.Task[None]", asyncio.current_task())
         try:
             connection = await asyncio.wait_for(self._dial(), self._limits.connect_timeout_s)
-        except (TimeoutError, OSError) as error:
+        except (TimeoutError, OSError, UnicodeError, BackendFault) as error:
             taker = self._connecting.pop(task, None)
             if taker is not None:
                 taker.connect_failed(_connect_fault(self.origin, error))
@@ -240,17 +246,14 @@ class Pool:
             path = "\0" + origin.path[1:] if origin.path.startswith("@") else origin.path
             _, connection = await reactor.loop.create_unix_connection(make, path)
         else:
-            _, connection = await reactor.loop.create_connection(
-                make,
-                origin.host,
-                origin.port,
-                ssl=self._tls,
-                server_hostname=self._server_name if self._tls is not None else None,
-            )
+            addresses = await self._resolver(origin.host, origin.port)
+            connection = await connect(make, addresses, origin.port, self._tls, self._server_name)
         return connection
 
 
 def _connect_fault(origin: Origin, error: Exception) -> BackendFault:
+    if isinstance(error, BackendFault):
+        return error
     if isinstance(error, TimeoutError):
         return ConnectTimeout(f"{origin}: connect timeout")
     if isinstance(error, ssl.SSLCertVerificationError):

@@ -5,7 +5,15 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
-from fastproxy.errors import BackendClosed, BackendFault, BadResponse
+from msgspec import Struct
+
+from fastproxy.errors import (
+    BackendClosed,
+    BackendFault,
+    BadResponse,
+    ConnectTimeout,
+    StaleConnection,
+)
 from fastproxy.message import Headers, ResponseHead, find_header
 from fastproxy.upstream.connection import UpstreamConnection
 from fastproxy.upstream.pool import Pool
@@ -14,26 +22,35 @@ from fastproxy.wire.serialize import field_lines, request_head, safe_fields
 
 # Read ahead of who takes it: as much as one read may bring, and no more reads than that.
 _AHEAD_BYTES: Final = 256 * 1024
+IDEMPOTENT: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})  # RFC 9110, 9.2.2
+
+
+class Question(Struct, frozen=True):
+    """One request. `headers` lack only Host and Content-Length; seconds everywhere.
+
+    `timeout_s`: for the head, and between two reads of the body; `header_timeout_s`: for the head,
+    when that is another; `connect_by`: the loop's time until which there must be a connection.
+    """
+
+    method: str
+    target: bytes
+    host: bytes
+    headers: Headers
+    timeout_s: float
+    body: bytes = b""
+    header_timeout_s: float | None = None
+    connect_by: float | None = None
 
 
 class Stream:
     """See the module. Taker and Receiver; to be closed, whatever happened."""
 
-    def __init__(
-        self,
-        pool: Pool,
-        method: str,
-        target: bytes,
-        host: bytes,
-        headers: Headers,
-        timeout_s: float,
-    ) -> None:
-        """`timeout_s`: for the head, and between two reads. ValueError for a field that is none."""
+    def __init__(self, pool: Pool, question: Question) -> None:
+        """Raises ValueError for a field that is none."""
         self._pool = pool
-        self._method = method.encode("ascii")
-        lines = b"Host: %b\r\n%b" % (host, field_lines(safe_fields(headers)))
-        self._request = request_head(self._method, target, lines)
-        self._timeout_s = timeout_s
+        self._question = question
+        self._method = question.method.encode("ascii")
+        self._request = _request(self._method, question)
         self._connection: UpstreamConnection | None = None
         self._news: asyncio.Future[None] | None = None
         self._pieces: deque[bytes] = deque()
@@ -59,6 +76,12 @@ class Stream:
         return self._answer.content_length
 
     @property
+    def tells_its_end(self) -> bool:
+        """Whether a body that breaks off can be told from a whole one (RFC 9112 section 6.3)."""
+        answer = self._answer
+        return answer.content_length is not None or answer.is_chunked
+
+    @property
     def _answer(self) -> ResponseHead:
         assert self._head is not None  # noqa: S101 - `open` came first
         return self._head
@@ -70,10 +93,13 @@ class Stream:
     async def open(self) -> None:
         """Send the request and wait for the head. Raises BackendFault.
 
-        A kept connection that its peer had closed is no answer: once more, over a new one.
+        A kept connection that its peer had closed is no answer: once more, over a new one, if the
+        method is idempotent. The peer may have begun with what the request asks for.
         """
         await self._ask(fresh=False)
         if self._was_stale:
+            if self._question.method not in IDEMPOTENT:
+                raise StaleConnection("closed before its answer, and not to be asked twice")
             self._fault = None
             await self._ask(fresh=True)
         if self._fault is not None:
@@ -81,8 +107,18 @@ class Stream:
 
     async def _ask(self, *, fresh: bool) -> None:
         self._pool.acquire(self, fresh=fresh)
-        while self._head is None and self._fault is None:
+        try:
+            async with asyncio.timeout_at(self._question.connect_by):
+                while self._connection is None and not self._is_decided:
+                    await self._more()
+        except TimeoutError:
+            raise ConnectTimeout(f"{self._pool.origin}: no connection in time") from None
+        while not self._is_decided:
             await self._more()
+
+    @property
+    def _is_decided(self) -> bool:
+        return self._head is not None or self._fault is not None
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The body. Raises BackendFault when it ends before its time."""
@@ -122,10 +158,13 @@ class Stream:
     def connected(self, connection: UpstreamConnection) -> None:
         """See Taker."""
         self._connection = connection
-        connection.begin(self, self._method, self._timeout_s)
+        question = self._question
+        connection.begin(self, self._method, question.timeout_s)
         connection.send([self._request])
         connection.is_request_sent = True
-        connection.expect_answer_within(self._timeout_s)
+        limit_s = question.header_timeout_s
+        connection.expect_answer_within(question.timeout_s if limit_s is None else limit_s)
+        self._tell()
 
     def connect_failed(self, fault: BackendFault) -> None:
         """See Taker."""
@@ -177,3 +216,10 @@ class Stream:
 
     def backend_writable(self) -> None:
         """See Receiver."""
+
+
+def _request(method: bytes, question: Question) -> bytes:
+    lines = b"Host: %b\r\n%b" % (question.host, field_lines(safe_fields(question.headers)))
+    if question.body or question.method in ("POST", "PUT", "PATCH"):  # RFC 9110 section 8.6
+        lines += b"Content-Length: %d\r\n" % len(question.body)
+    return request_head(method, question.target, lines) + question.body

@@ -205,9 +205,9 @@ cdef _sort_request_fields(RequestHead head, list headers):
                 raise AmbiguousFraming("Transfer-Encoding")
             head.is_chunked = True
         elif kind == CONNECTION:
-            head.keep_alive = _persists(head.keep_alive, value, nominated)
+            nominated += connection_tokens(value)
         elif kind == CLAIM:
-            head.claims.append(field)
+            head.claims = [*head.claims, field]
         elif kind == OVERRIDE:
             plain.append(field)
             head.overrides += (value,)
@@ -216,8 +216,9 @@ cdef _sort_request_fields(RequestHead head, list headers):
     if hosts != 1 and (head.minor_version == 1 or hosts):
         raise BadHead("Host must appear exactly once")
     if nominated:
+        head.keep_alive = _persists(head.keep_alive, nominated)
         head.headers = _without(plain, nominated)
-    if b"upgrade" not in nominated:
+    if b"upgrade" not in nominated or head.minor_version == 0:  # RFC 9110 section 7.8
         head.upgrade = b""
     if head.is_chunked and (head.content_length is not None or head.minor_version == 0):
         raise AmbiguousFraming("Transfer-Encoding with Content-Length or in HTTP/1.0")
@@ -245,9 +246,8 @@ cdef _take_own_field(RequestHead head, int kind, bytes value):
         head.request_id = value
 
 
-cdef bint _persists(bint keep_alive, bytes value, list nominated) except -1:
-    """Whether a connection stays after one more Connection field; its options join `nominated`."""
-    nominated += connection_tokens(value)
+cdef bint _persists(bint keep_alive, list nominated) except -1:
+    """Whether a connection stays, by all options of its Connection fields."""
     return b"close" not in nominated and (keep_alive or b"keep-alive" in nominated)
 
 
@@ -368,7 +368,7 @@ cdef _sort_response_fields(ResponseHead head, list headers):
                 raise BadResponse("Content-Length")
             head.content_length = length
         elif kind == CONNECTION:
-            head.keep_alive = _persists(head.keep_alive, value, nominated)
+            nominated += connection_tokens(value)
         elif kind == DATE:
             plain.append(field)
             head.is_dated = True
@@ -385,6 +385,7 @@ cdef _sort_response_fields(ResponseHead head, list headers):
             timeout = _KEEP_ALIVE_TIMEOUT(value)
             head.keep_alive_timeout_s = float(timeout[1]) if timeout else None
     if nominated:
+        head.keep_alive = _persists(head.keep_alive, nominated)
         head.headers = _without(plain, nominated)
     if head.is_chunked and head.content_length is not None:
         raise BadResponse("Transfer-Encoding with Content-Length")

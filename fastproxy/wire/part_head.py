@@ -5,9 +5,10 @@ Content-Disposition with one name; lines end with CRLF and are not folded; no ne
 """
 
 import re
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote_to_bytes
+
+from msgspec import Struct
 
 from fastproxy.errors import BadForm, FormTooLarge
 
@@ -29,8 +30,7 @@ _NO_NAME: Final = re.compile(r'[\x00-\x1f\x7f"\\]')
 _PLAIN_CODINGS: Final = frozenset({b"", b"7bit", b"8bit", b"binary"})
 
 
-@dataclass(frozen=True, slots=True)
-class PartHead:
+class PartHead(Struct, frozen=True):
     """One part. `filename` None: a field; empty: a field for a file in which none was chosen.
 
     `filename` is the last segment of what the client says, and its claim; so is `content_type`,

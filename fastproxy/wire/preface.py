@@ -6,8 +6,9 @@ Only what can be read in one way is taken; a sender that cannot speak it is not 
 
 import ipaddress
 import struct
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from fastproxy.errors import BadPreface
 from fastproxy.wire.addresses import unmapped
@@ -22,8 +23,7 @@ _UNSPEC, _TCP4, _TCP6, _UNIX = 0x00, 0x11, 0x21, 0x31
 _ADDRESS_BYTES: Final = {_UNSPEC: 0, _TCP4: 12, _TCP6: 36, _UNIX: 216}
 
 
-@dataclass(frozen=True, slots=True)
-class Preface:
+class Preface(Struct, frozen=True):
     """`size`: its bytes. `source`: the client's address; empty: the sender speaks for itself."""
 
     size: int

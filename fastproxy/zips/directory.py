@@ -11,8 +11,9 @@ it is the oracle in the tests.
 import struct
 from calendar import timegm
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 ReadRange = Callable[[int, int], Awaitable[bytes]]  # (start, length): exactly these bytes
 
@@ -42,8 +43,7 @@ class TooLarge(Exception):
     """The directory is beyond the limits."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """What may be read and kept of one directory, in bytes and members."""
 
     directory_bytes: int = 32 << 20
@@ -53,8 +53,7 @@ class Limits:
 DEFAULT_LIMITS: Final = Limits()
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where the directory stands. `shift`: how many bytes stand before the archive itself."""
 
     start: int
@@ -62,8 +61,7 @@ class Place:
     shift: int
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(Struct, frozen=True):
     """One file or folder. Sizes in bytes; `offset` is where its local header stands."""
 
     name: bytes

@@ -39,13 +39,20 @@ async def find_member(
     return None
 
 
-async def data_start(read: ReadRange, member: Member) -> int:
-    """Where its packed bytes begin, which only the local header says. Raises NotAZip."""
+async def data_start(read: ReadRange, member: Member, size: int) -> int:
+    """Where its packed bytes begin, which only the local header says; the archive has `size` bytes.
+
+    Raises NotAZip.
+    """
+    if member.offset + _LOCAL.size > size:
+        raise NotAZip("a member that begins behind the archive")
     head = await read(member.offset, _LOCAL.size)
     fields = _LOCAL.unpack(head)
     if fields[0] != _LOCAL_MARK:
         raise NotAZip("no local header where one should be")
     start: int = member.offset + _LOCAL.size + fields[9] + fields[10]
+    if start + member.packed > size:
+        raise NotAZip("a member that ends behind the archive")
     return start
 
 
@@ -67,8 +74,9 @@ class Unpacking:
         if self._inflate is None:
             yield self._count(packed)
             return
-        while packed and not self._inflate.eof:
-            try:
+        piece = b""
+        while (packed or len(piece) == _PIECE) and not self._inflate.eof:
+            try:  # once more after a full piece: zlib may hold some of what has come out
                 piece = self._inflate.decompress(packed, _PIECE)
             except zlib.error as error:
                 raise NotAZip(str(error)) from None

@@ -62,6 +62,12 @@ path = "/uploads/*"
 backend = "{name}"
 store = "{name}"
 [[route]]
+action = "form"
+host = "{name}.test"
+path = "/posts"
+backend = "{name}"
+store = "{name}"
+[[route]]
 action = "proxy"
 host = "{name}.test"
 path = "/**"

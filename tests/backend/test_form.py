@@ -33,7 +33,7 @@ from fastproxy.backend import django as for_django
 from fastproxy.backend import flask as for_flask
 from fastproxy.backend.form import read_fields
 from fastproxy.protocol import FORM, body_hash
-from fastproxy.uploads.form import FormFields, Purse, StoredFile
+from fastproxy.uploads.form import FieldBudget, FormFields, StoredFile
 from fastproxy.uploads.report import StoredUpload
 from fastproxy.wire.part_head import PartHead
 from tests.backend.honest import SECRET, SIGNER
@@ -44,7 +44,7 @@ Form = tuple[bytes, dict[str, str]]
 
 def written(texts: list[tuple[str, bytes]], files: list[StoredFile], path: str = "/posts") -> Form:
     """The body and the head of a report."""
-    fields = FormFields(100, 1 << 20, Purse(1 << 20))
+    fields = FormFields(100, 1 << 20, FieldBudget(1 << 20))
     for name, text in texts:
         fields.begin(PartHead(name, None, "text/plain"))
         fields.add(text)

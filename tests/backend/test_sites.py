@@ -11,7 +11,7 @@ import pytest
 
 from fastproxy.claims import Signer
 from fastproxy.protocol import AUTHORIZE, UPLOAD, body_hash
-from tests.backend.honest import SECRET, SIGNER, ask_token
+from tests.backend.honest import SECRET, SIGNER, ask_token, form_of
 from tests.backend.sites import SECTIONS, Site, sites
 from tests.conformance.spellings import spellings
 from tests.docs.shell import blocks
@@ -171,3 +171,47 @@ def test_a_forged_report_is_refused_and_says_why(site: Site) -> None:
         reply = site.direct(target, body, Fastproxy_Upload=token)
         assert (reply.status, reason.strip().encode() in reply.body) == (403, True), (reason, reply)
     assert (site.folder / "uploads" / "signed").exists()
+
+
+@pytest.fixture
+def rack(town: dict[str, Site]) -> Site:
+    """The one of these that takes forms, too: for the others docs/forms.md has an application."""
+    return town["Rack"]
+
+
+def photo(data: bytes) -> tuple[bytes, str]:
+    """A form of a client, and its type."""
+    text = b'--B\r\nContent-Disposition: form-data; name="title"\r\n\r\nh\xc3\xb6liday\r\n'
+    file = b'--B\r\nContent-Disposition: form-data; name="photo"; filename="a.jpg"\r\n\r\n'
+    return text + file + data + b"\r\n--B--\r\n", "multipart/form-data; boundary=B"
+
+
+def test_rack_is_given_the_files_of_a_form_and_its_fields(rack: Site) -> None:
+    data = os.urandom(LARGE)
+    body, kind = photo(data)
+    reply = rack.through("/posts", body, method="POST", Content_Type=kind)
+    assert reply.status == 201, reply
+    told: dict[str, Any] = reply.told
+    (file,) = told["files"]
+    assert (told["title"], file["size"]) == ("höliday", LARGE)
+    assert file["sha256"] == hashlib.sha256(data).hexdigest()
+    assert took(rack) == data
+    assert rack.stored() == []
+
+
+def test_rack_believes_no_form_past_fastproxy_and_each_once(rack: Site) -> None:
+    rack.report()  # so that there is a file
+    body, fields = form_of("/posts", str(rack.folder / "uploads" / "signed"))
+    kind = {"Content_Type": fields["Content-Type"]}
+    token = {"Fastproxy_Upload": fields["Fastproxy-Upload"]}
+    assert b"missing" in rack.direct("/posts", body, method="POST", **kind).body
+    changed = body.replace(b"photo", b"other")
+    assert b"body" in rack.direct("/posts", changed, method="POST", **kind, **token).body
+    assert rack.files() == []
+    assert rack.direct("/posts", body, method="POST", **kind, **token).status == 201
+    assert took(rack) == b"abc"
+    for _ in range(4):
+        reply = rack.direct("/posts", body, method="POST", **kind, **token)
+        assert (reply.status, b"replayed" in reply.body) == (403, True)
+    raw, report = rack.report("/posts")
+    assert rack.direct("/posts", raw, method="POST", Fastproxy_Upload=report).status == 403

@@ -56,7 +56,7 @@ def test_each_case_is_judged_as_the_file_says(case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("case", DOCUMENT["forms"], ids=lambda case: case["name"])
 def test_each_form_is_judged_as_the_file_says(case: dict[str, Any]) -> None:
     def judged() -> UploadedForm:
-        door = guard([])
+        door = guard(case["spent"])
         claims = door.verify(FORM, "POST", case["path"], case["token"])
         return door.form(claims, case["body"].encode())
 

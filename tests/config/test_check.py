@@ -153,7 +153,8 @@ def test_a_broken_shape_hides_no_other_problem_and_makes_none(room: Room) -> Non
         ("connections = 10", "connections = 0", "limits.connections", "0 is not between 1"),
         ("[server]", "[server]\nworkers = -1", "server.workers", "-1 is not between 0"),
         ("[server]", "[server]\nlisten = []", "server.listen", "no address to listen on"),
-        ("[server]", "[server]\nlisten = ['x']", "server.listen[0]", "HOST:PORT"),
+        ("[server]", "[server]\nlisten = ['80']", "server.listen[0]", '":8080" is all interfaces'),
+        ("[server]", "[server]\nlisten = ['http://h:80']", "server.listen[0]", "TLS is set up in"),
         ("[server]", "[server]\nlisten = ['*:80']", "server.listen[0]", 'write ":80"'),
         ("[server]", "[server]\nlisten = ['::1:80']", "server.listen[0]", "in brackets"),
         ("[server]", "[server]\nlisten = ['unix:x']", "server.listen[0]", "absolute path"),
@@ -165,6 +166,7 @@ def test_a_broken_shape_hides_no_other_problem_and_makes_none(room: Room) -> Non
             "server.admin_listen",
             "listened on twice",
         ),
+        ("[server]", "[server]\nadmin_hosts = ['*.lan']", "server.admin_hosts[0]", "not a host"),
         (
             "[server]",
             "[server]\ntrusted_proxies = ['10.0.0.1/8']",
@@ -180,6 +182,8 @@ def test_a_broken_shape_hides_no_other_problem_and_makes_none(room: Room) -> Non
         ("[memory]", '[memory]\nslab = "1KiB"', "memory.slab", "1KiB is not between 4KiB"),
         ("/spill", "/nowhere", "memory.spill_dir", "does not exist"),
         ("http://127.0.0.1:3000", "127.0.0.1:3000", "backend.default.address", "is not"),
+        ("http://127.0.0.1:3000", "h:3000", "backend.default.address", 'mean "http://h:3000"?'),
+        ("http://127.0.0.1:3000", "/run/s", "backend.default.address", 'mean "unix:/run/s"?'),
         ("http://127.0.0.1:3000", "http://h/path", "backend.default.address", "has no path"),
         ("http://127.0.0.1:3000", "http://u:p@h", "backend.default.address", "no user"),
         ("http://127.0.0.1:3000", "http://h:99999", "backend.default.address", "is not"),
@@ -432,6 +436,30 @@ def test_handlers_are_imported_by_check_alone(
     sys.modules.pop("judged_module", None)
 
 
+def test_handlers_are_looked_for_in_the_current_directory_as_workers_do(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (room.path / "judged_here.py").write_text("async def good(request): ...\n")
+    monkeypatch.chdir(room.path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    route = "[[route]]\naction='python'\nhandler='judged_here:good'\n"
+    text = f"[limits]\nconnections = 1\n[memory]\nspill_budget = '0B'\n{route}"
+    assert room.judge(text, imports=True)[1] == []
+    sys.modules.pop("judged_here", None)
+
+
+@pytest.mark.parametrize(
+    ("path", "is_literal"),
+    [("/up/:id", True), ("/up/{id}/x", True), ("/up/<int:id>", True), ("/up/a:b/*", False)],
+)
+def test_a_parameter_as_frameworks_write_it_is_warned_of(
+    room: Room, path: str, is_literal: bool
+) -> None:
+    found = room.changed("/up/**", path)
+    assert [each.severity for each in found] == [Severity.WARNING] * is_literal
+    assert all("write * for any one segment" in str(each) for each in found)
+
+
 def test_the_worst_case_counts_what_forms_hold_besides(room: Room) -> None:
     """A sixteenth of the budget for their fields, and a window for each route."""
     form = '\n[[route]]\naction = "form"\npath = "/form/{}"\n'
@@ -489,6 +517,14 @@ def test_a_budget_that_is_judged_good_makes_an_arena(room: Room, slab: str, budg
     windows = Windows(config.memory.budget, config.memory.slab)
     slabs = (config.memory.budget - windows.bytes) // config.memory.slab
     assert slabs * config.memory.slab > memory_reserve(config)
+
+
+def test_images_are_refused_only_where_they_are_looked_at(room: Room) -> None:
+    refusing = room.good().replace('path = "/up/**"', 'path = "/up/**"\nrefuse_images = ["tiff"]')
+    config, (problem,) = room.judge(refusing)
+    assert config is None
+    assert "route[0].refuse_images" in str(problem)
+    assert room.judge(refusing.replace('["tiff"]', '["tiff"]\nscrub_images = true'))[0]
 
 
 def test_a_crc_needs_its_library(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -557,6 +593,24 @@ def test_polls_are_judged_with_the_redis_they_need(room: Room) -> None:
         for key in ("key", "last", "jitter", "headers.Content-Length", "on_change")
     }
     assert with_poll(room, redis, poll) == expected
+
+
+def test_with_sentinels_the_url_names_a_master(room: Room) -> None:
+    table = '[redis.sentinel]\naddresses = ["10.0.0.1", "s.example:26379", "[::1]:5000"]'
+    redis = f'[redis]\nurl = "redis://my_master-1/3"\n{table}'
+    assert with_poll(room, redis) == set()
+    for bad in ("redis://my:6379", "unix:///redis.sock", "redis://user@my", "redis://my?db=1"):
+        assert with_poll(room, redis.replace("redis://my_master-1/3", bad)) == {"redis.url"}
+    assert with_poll(room, redis.replace("10.0.0.1", "tcp://h")) == {"redis.sentinel.addresses[0]"}
+    none = '[redis]\nurl = "redis://m"\n[redis.sentinel]\naddresses = []\npassword_file = "no"'
+    keys = {"redis.sentinel.addresses", "redis.sentinel.password_file"}
+    assert with_poll(room, none) == keys
+    authority = 'ca_file = "HERE/nowhere"\n[redis.sentinel]\ntls = true\n'
+    without = redis.replace("[redis.sentinel]\n", authority)
+    _, found = room.judge(
+        room.good().replace(PROXY, POLL + PROXY).replace("[auth]", f"{without}\n[auth]")
+    )
+    assert "there is no TLS" not in str(found)
 
 
 def test_a_poll_needs_the_package_redis(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:

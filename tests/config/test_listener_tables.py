@@ -63,7 +63,12 @@ def room(tmp_path: Path) -> Room:
         (
             LISTENER + CERTIFICATE + "'HERE/nowhere'",
             "listener[0].certificate[0].cert_file",
-            "No such file",
+            "does not exist",
+        ),
+        (
+            LISTENER + CERTIFICATE + "'HERE/bare.crt'\nkey_file = 'HERE/nowhere'",
+            "listener[0].certificate[0].key_file",
+            "does not exist",
         ),
         (
             LISTENER + CERTIFICATE + "'HERE/empty.pem'",

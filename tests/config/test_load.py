@@ -61,6 +61,12 @@ def test_every_kind_of_value_is_read(write: Write) -> None:
     assert isinstance(config.route[1], ProxyRoute)
 
 
+def test_a_key_that_is_there_is_not_what_another_one_was_meant_to_be(write: Write) -> None:
+    path = write('[[route]]\naction = "python"\npath = "/p"\nfunction = "shop:answer"\n')
+    told = [problem.hint for problem in problems(path) if problem.message == "unknown key"]
+    assert [hint.partition(":")[0] for hint in told] == ["known here"]
+
+
 def test_all_problems_are_told_at_once_with_their_lines(write: Write) -> None:
     path = write(
         "[server]\n"
@@ -97,8 +103,9 @@ def test_all_problems_are_told_at_once_with_their_lines(write: Write) -> None:
         ("nonsense = 1", ("nonsense",), "unknown key"),
         ("server = 5", ("server",), "expected a table (write [server])"),
         ("backend = 5", ("backend",), "write [backend.NAME]"),
-        ("[backend]\nx = 1", ("backend", "x"), "expected a table"),
-        ("[route]\naction = 'proxy'", ("route",), "write [[route]]"),
+        ("[backend]\nx = 1\ny = 2", ("backend", "x"), "has a name: write [backend.default]"),
+        ("[route]\naction = 'proxy'", ("route",), "expected a list of table (write [[route]])"),
+        ("[[backend]]\nx = 1", ("backend",), "expected a table of table (write [backend.NAME])"),
         ("[[route]]\npath = '/'", ("route", 0, "action"), "is missing (one of: proxy, upload"),
         ("[[route]]\naction = 3", ("route", 0, "action"), 'unknown action "3"'),
         ("[[route]]\naction = ['x']", ("route", 0, "action"), "unknown action"),
@@ -109,7 +116,12 @@ def test_all_problems_are_told_at_once_with_their_lines(write: Write) -> None:
         ("[server]\nworkers = 1.5", ("server", "workers"), "expected whole number"),
         ("[memory]\nbudget = 100", ("memory", "budget"), "a size needs its unit"),
         ("[memory]\nlow_water = 'x'", ("memory", "low_water"), "expected number"),
-        ("[log]\nlevel = 5", ("log", "level"), "is not one of debug"),
+        ("[log]\nlevel = 5", ("log", "level"), "5 is not one of debug"),
+        (
+            "[[route]]\naction = 'proxy'\nbuffer = true",
+            ("route", 0, "buffer"),
+            "true is not one of none",
+        ),
         (
             "[[route]]\naction = 'fixed'\nheaders = {a = 1}",
             ("route", 0, "headers", "a"),
@@ -131,7 +143,23 @@ def test_bad_toml_is_told_with_line_and_column(write: Write) -> None:
     path = write("[server]\nworkers = = 1\n")
     (problem,) = problems(path)
     assert (problem.line, problem.column) == (2, 11)
-    assert str(problem) == f"{path}:2:11: not TOML: Invalid value"
+    assert str(problem) == f"{path}:2:11: not TOML: Invalid value (text needs quotes)"
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("[server]\nworkers = 1\n[server]\n", "put all into one [server]"),
+        ("[route]\naction = 'proxy'\n[route]\n", "write [[route]] for each"),
+        ("[backend.a]\n[backend.a]\n", ""),
+    ],
+)
+def test_a_table_that_is_there_twice_is_told_how_to_mend(
+    write: Write, text: str, hint: str
+) -> None:
+    (problem,) = problems(write(text))
+    assert "twice" in problem.message
+    assert problem.hint == hint
 
 
 def test_an_unfinished_file_is_told_with_its_last_line(write: Write) -> None:
@@ -142,6 +170,7 @@ def test_an_unfinished_file_is_told_with_its_last_line(write: Write) -> None:
 def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
     (missing,) = problems(tmp_path / "none.toml")
     assert "No such file" in missing.message
+    assert "--config or $FASTPROXY_CONFIG" in missing.hint
     (tmp_path / "latin.toml").write_bytes(b"a = '\xff'")
     (latin,) = problems(tmp_path / "latin.toml")
     assert "is not UTF-8" in latin.message
@@ -197,7 +226,9 @@ def test_variables_reach_named_tables_and_make_new_ones(write: Write) -> None:
     [
         ("FASTPROXY_SERVER__WRKERS", 'unknown key "wrkers" (did you mean "workers"?)'),
         ("FASTPROXY_SERVR__WORKERS", 'unknown key "servr" (did you mean "server"?)'),
-        ("FASTPROXY_WORKERS", 'unknown key "workers"'),
+        ("FASTPROXY_WORKERS", "did you mean FASTPROXY_SERVER__WORKERS?"),
+        ("FASTPROXY_SERVER_WORKERS", "did you mean FASTPROXY_SERVER__WORKERS?"),
+        ("FASTPROXY_NONSENSE", 'unknown key "nonsense" (known here: server, '),
         ("FASTPROXY_SERVER", "write FASTPROXY_SERVER__KEY"),
         ("FASTPROXY_SERVER__WORKERS__X", "write FASTPROXY_SERVER__KEY"),
         ("FASTPROXY_BACKEND__ADDRESS", "write FASTPROXY_BACKEND__NAME__KEY"),

@@ -28,6 +28,7 @@ SECTIONS = {
     "`[log]`": schema.Log,
     "`[auth]`": schema.Auth,
     "`[redis]`": schema.Redis,
+    "`[redis.sentinel]`": schema.Sentinels,
     "`[backend.NAME]`": schema.Backend,
     "`[backend.NAME.send]`": schema.Send,
     '`[store.NAME]` with `type = "local"`': schema.LocalStore,

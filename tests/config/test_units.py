@@ -66,7 +66,7 @@ def test_a_bad_size_is_explained(value: object, said: str) -> None:
         (1.5, "is not a duration"),
         ("30", 'a duration needs its unit, e.g. "30s"'),
         ("30S", 'did you mean "s"?'),
-        ("30sec", "a duration needs its unit"),
+        ("30 seconds", '"30 seconds" is not a duration: a duration needs its unit'),
         ("-1s", "is not a duration"),
         ("1e3s", "a duration needs its unit"),
         (".5s", "is not a duration"),

@@ -25,6 +25,7 @@ from tests.support.child import REPOSITORY
 
 DATA = HERE / "mutations"
 _PATIENCE_S = 60  # of one test: without its rule it may wait for ever
+_HANGS_S = 600  # of a class: a test that loops in compiled code hears of no limit of its own
 _LEFT_BEHIND = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info")
 
 
@@ -57,6 +58,7 @@ class End(Enum):
 
     PASSED = "passed"
     FAILED = "failed"
+    HUNG = "hung"  # which is noticed, too
     BROKEN = "broken"  # no test ran
 
 
@@ -113,9 +115,17 @@ class Copy:
         files, names = tests_of(number)
         options = ["-q", "-x", "-n0", "-p", "no:cacheprovider", f"--timeout={_PATIENCE_S}"]
         command = [sys.executable, "-m", "pytest", *options, *files, "-k", names]
-        done = subprocess.run(
-            command, cwd=self._root, env=self._env, capture_output=True, text=True
-        )
+        try:
+            done = subprocess.run(
+                command,
+                cwd=self._root,
+                env=self._env,
+                capture_output=True,
+                text=True,
+                timeout=_HANGS_S,
+            )
+        except subprocess.TimeoutExpired:
+            return End.HUNG, f"no end within {_HANGS_S} s"
         end = {0: End.PASSED, 1: End.FAILED}.get(done.returncode, End.BROKEN)
         return end, done.stdout + done.stderr
 
@@ -137,7 +147,7 @@ def unmissed(tree: Copy, mutations: Sequence[Mutation]) -> list[str]:
             end, said = tree.test(mutation.number)
         line = f"{mutation.number:2} without: {mutation.without}: {end.value}"
         print(line, flush=True)
-        if end is not End.FAILED:
+        if end not in (End.FAILED, End.HUNG):
             found.append(line)
         if end is End.BROKEN:
             print(said, file=sys.stderr)

@@ -10,17 +10,17 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from fastproxy.app import App
 from fastproxy.config.schema import AnyRoute, Backend, Config, Duration, Limits, ProxyRoute
-from fastproxy.context import WorkerContext
 from fastproxy.observe.access_log import AccessLog
 from fastproxy.observe.catalog import route_names
 from fastproxy.observe.metrics import Board
+from fastproxy.worker.app import App
+from fastproxy.worker.context import WorkerContext
 from tests.conformance.parsers import Message
 from tests.conformance.witness import Answer, Witness, WitnessConnection, echo
 
 T = TypeVar("T")
-LIMITS = Limits(lingering_timeout=Duration(20), header_timeout=Duration(60))
+LIMITS = Limits(lingering_timeout=Duration(60), header_timeout=Duration(60))
 
 
 class _Troubles(logging.Handler):

@@ -47,7 +47,7 @@ def test_the_terminal_of_the_document_leads_to_the_runner(tmp_path: Path) -> Non
 
 
 def test_gitlabs_job_terminal_leads_to_the_session_of_the_runner(tmp_path: Path) -> None:
-    (text,) = [text for text in CONFIGURATIONS if "gitlab" in text]
+    (text,) = [text for text in CONFIGURATIONS if "project_jobs_terminal_ws" in text]
     (tmp_path / "secret").write_bytes(base64.b64encode(b"k" * 32))
     (tmp_path / "secret").chmod(0o600)
     rails, runner = Site(kind="application/vnd.gitlab-workhorse+json"), Site()
@@ -66,3 +66,21 @@ def test_gitlabs_job_terminal_leads_to_the_session_of_the_runner(tmp_path: Path)
                     assert client.subprotocol == "terminal.gitlab.com"
             assert rails.asked[0].path == "/group/project/-/jobs/7/terminal.ws/authorize"
             assert {each.headers["Authorization"] for each in runner.opened} == {"token"}
+
+
+def test_the_terminal_of_an_environment_leads_to_kubernetes(tmp_path: Path) -> None:
+    (text,) = [text for text in CONFIGURATIONS if "environments" in text]
+    (tmp_path / "secret").write_bytes(base64.b64encode(b"k" * 32))
+    (tmp_path / "secret").chmod(0o600)
+    rails, cluster = Site(kind="application/vnd.gitlab-workhorse+json"), Site()
+    with running(rails), running(cluster, subprotocols=["channel.k8s.io"]):
+        url = f"ws://127.0.0.1:{cluster.port}/api/v1/namespaces/x/pods/y/exec?tty=true"
+        rails.permission = {"Channel": {"Subprotocols": ["channel.k8s.io"], "Url": url}}
+        text = text.replace(".gitlab_workhorse_secret", str(tmp_path / "secret"))
+        text = text.replace("127.0.0.1:3000", f"127.0.0.1:{rails.port}")
+        text = text.replace("kubernetes.internal:6443", f"127.0.0.1:{cluster.port}")
+        with proxy(text) as front:
+            path = "/group/project/-/environments/7/terminal.ws"
+            with dial(front.port, path, subprotocols=["terminal.gitlab.com"]) as client:
+                client.send(b"ls")
+                assert client.recv(timeout=20) == b"ls", "it echoes, on stream 0"

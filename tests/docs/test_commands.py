@@ -237,5 +237,14 @@ def test_the_chunker_of_the_readme_cuts_standard_input(tmp_path: Path) -> None:
 
 def test_links_between_documents_lead_somewhere() -> None:
     for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text("utf-8")):
-            assert (document.parent / target).exists(), f"{document}: {target}"
+        text = document.read_text("utf-8")
+        for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", text):
+            place = document.parent / target if target else document
+            assert place.exists(), f"{document}: {target}"
+            assert not anchor or anchor in anchors(place), f"{document}: {target}#{anchor}"
+
+
+def anchors(document: Path) -> set[str]:
+    """Of its headings, as GitHub and GitLab make them."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in headings}

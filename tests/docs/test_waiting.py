@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.docs.shell import blocks
-from tests.servers.redis import redis_server
+from tests.servers.redis import MASTER, redis_server, sentinel
 from tests.support.harness import proxy
 from tests.support.origin import Peer, origin, response
 from tests.support.waiting import eventually
@@ -40,7 +40,9 @@ def test_the_queue_of_the_document_takes_turns_and_refuses_what_is_too_much() ->
 
 
 def test_the_inbox_of_the_document_is_told_of_a_change(tmp_path: Path) -> None:
-    (text,) = [text for text in CONFIGURATIONS if "inbox" in text]
+    (text,) = [
+        text for text in CONFIGURATIONS if "redis://127.0.0.1:6379/0" in text and "inbox" in text
+    ]
     password = tmp_path / "redis-password"
     password.write_text("correct horse\n")
     password.chmod(0o600)
@@ -95,3 +97,20 @@ def test_gitlabs_runners_are_held_as_workhorse_does_it() -> None:
         assert passed.header(b"x-gitlab-last-update") == b"b2"
         polling = [each.header(b"gitlab-ci-builds-polling") for each in (held, passed)]
         assert polling == [b"yes", b"yes"]
+
+
+def test_the_sentinels_of_the_document_are_asked(tmp_path: Path) -> None:
+    (text,) = [text for text in CONFIGURATIONS if "[redis.sentinel]" in text]
+    for name in ("redis-password", "sentinel-password"):
+        (tmp_path / name).write_text("correct-horse\n")
+        (tmp_path / name).chmod(0o600)
+        text = text.replace(f'"{name}"', f'"{tmp_path / name}"')
+    with (
+        redis_server(password="correct-horse") as redis,
+        sentinel(redis, 0, "correct-horse") as asked,
+        origin() as backend,
+    ):
+        port = asked.connection_pool.connection_kwargs["port"]
+        text = text.replace("10.0.0.1:26379", f"127.0.0.1:{port}").replace("mymaster", MASTER)
+        with proxy(text.replace("http://127.0.0.1:3000", backend.address)) as front:
+            eventually(lambda: front.metric("fastproxy_redis_connected") == 1, "connected")

@@ -14,24 +14,24 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fastproxy.config.schema import AnyRoute, Config, Limits, ProxyRoute
-from fastproxy.context import WorkerContext
-from fastproxy.deadlines import Deadlines
-from fastproxy.dispatch import Dispatch
 from fastproxy.exchange import Exchange
 from fastproxy.express.lane import Lane
 from fastproxy.front.context import FrontContext
 from fastproxy.front.server import _ClientProtocol
-from fastproxy.handlers.proxy_pass import PlainProxy, Target
+from fastproxy.handlers.proxy.proxy_pass import PlainProxy, Target
+from fastproxy.loop.deadlines import Deadlines
+from fastproxy.loop.reactor import Reactor
 from fastproxy.observe.access_log import AccessLog
 from fastproxy.observe.catalog import route_names
 from fastproxy.observe.metrics import Board
-from fastproxy.reactor import Reactor
-from fastproxy.reporting import Reports
 from fastproxy.routes import RouteTable
 from fastproxy.upstream.origin import parse_origin
 from fastproxy.upstream.pool import Pool, PoolLimits
 from fastproxy.wire.head import RequestHeadParser
 from fastproxy.wire.scratch import Scratch
+from fastproxy.worker.context import WorkerContext
+from fastproxy.worker.dispatch import Dispatch
+from fastproxy.worker.reporting import Reports
 from tests.express.transports import MemoryLoop, Transport
 
 STRANGER = "203.0.113.9"

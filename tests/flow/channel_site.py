@@ -61,6 +61,20 @@ class Site:
             self.closed.append((connection.close_code, connection.close_reason))
 
 
+@dataclass
+class SlowSite(Site):
+    """Answers nothing before it is `released`; `reached`: it was asked."""
+
+    reached: threading.Event = field(default_factory=threading.Event)
+    released: threading.Event = field(default_factory=threading.Event)
+
+    def process(self, connection: ServerConnection, request: Request) -> Response | None:
+        """See Site."""
+        self.reached.set()
+        self.released.wait(20)
+        return super().process(connection, request)
+
+
 def _json(value: Any) -> bytes:
     return json.dumps(value).encode()
 

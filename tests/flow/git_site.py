@@ -2,7 +2,7 @@
 
 import base64
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,7 @@ def forged(
     git: dict[str, Any] | None = None,
     route_keys: dict[str, Any] | None = None,
     to_backend: dict[str, Any] | None = None,
+    more_routes: Sequence[dict[str, Any]] = (),
     **tables: Any,
 ) -> Iterator[Forge]:
     """Running; nothing of git is left when the block ends."""
@@ -76,7 +77,10 @@ def forged(
             home / "site",
             backend,
             git={"root": str(home / "repositories"), **(git or {})},
-            route=[{"action": "git", "path": "/git/**", "name": "git", **(route_keys or {})}],
+            route=[
+                {"action": "git", "path": "/git/**", "name": "git", **(route_keys or {})},
+                *more_routes,
+            ],
             to_backend={"send": {"git": True}, **(to_backend or {})},
             **tables,
         )

@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection
 from websockets.sync.server import ServerConnection
 
-from tests.flow.channel_site import Site, channels, configuration, dial, running
+from tests.flow.channel_site import Site, SlowSite, channels, configuration, dial, running
 from tests.support.harness import Proxy, proxy
 from tests.support.waiting import eventually
 
@@ -382,7 +382,7 @@ def test_who_is_silent_is_idle_although_pings_are_answered(tmp_path: Path) -> No
             client.ping(b"mine")
             assert closed(client) == (1000, "idle for too long")
         is_over(front, "idle")
-        assert front.logged(1)[0]["bytes_in"] > 20, "pongs"
+        assert front.logged(1)[0]["bytes_in"] > 10, "a pong, beside its own ping"
 
 
 def test_a_drain_tells_that_the_server_is_being_replaced(tmp_path: Path) -> None:
@@ -394,6 +394,45 @@ def test_a_drain_tells_that_the_server_is_being_replaced(tmp_path: Path) -> None
         assert closed(client) == (1012, "this server is being replaced")
         assert front.process.wait(20) == 0
         assert site.closed[0][0] == 1012
+
+
+def test_a_channel_that_opens_during_a_drain_is_told_so_too(tmp_path: Path) -> None:
+    site, ends = SlowSite(), []
+
+    def come(port: int) -> None:
+        with dial(port) as client:
+            ends.append(closed(client))
+
+    with channels(tmp_path, site, server='drain = "4s"') as front:
+        thread = threading.Thread(target=come, args=(front.port,))
+        thread.start()
+        assert site.reached.wait(20)
+        os.kill(front.process.pid, signal.SIGTERM)
+        eventually(lambda: '"draining"' in front.said(), "it drains")
+        site.released.set()
+        thread.join(20)
+        assert ends == [(1012, "this server is being replaced")]
+        assert front.process.wait(20) == 0
+
+
+@pytest.mark.parametrize("way", ["ping", "close"])
+def test_behind_a_close_frame_nothing_of_ours_comes(tmp_path: Path, way: str) -> None:
+    def leave(connection: ServerConnection) -> None:
+        connection.recv()
+        connection.socket.sendall(b"\x88\x02\x03\xe8")
+        threading.Event().wait(3)
+
+    lines = {"ping": 'ping = "300ms"', "close": 'max_session = "1s"'}[way]
+    site = Site(handler=leave)
+    with channels(tmp_path, site, lines, compression=None) as front, front.client() as client:
+        client.send(
+            b"GET /t HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        assert client.head().status == 101
+        client.send(b"\x81\x81\0\0\0\0x")
+        frames = client.until_eof()
+        assert frames.replace(b"\x88\x02\x03\xe8", b"") == b"", "only the server's own"
 
 
 def test_a_client_that_vanishes_is_gone_at_the_backend_too(tmp_path: Path) -> None:
@@ -410,22 +449,14 @@ def test_a_client_that_vanishes_is_gone_at_the_backend_too(tmp_path: Path) -> No
 
 
 def test_a_client_that_leaves_while_the_backend_is_asked_costs_nothing(tmp_path: Path) -> None:
-    asked, go = threading.Event(), threading.Event()
-
-    class Slow(Site):
-        def process(self, connection: Any, request: Any) -> Any:
-            asked.set()
-            go.wait(20)
-            return super().process(connection, request)
-
-    site = Slow()
+    site = SlowSite()
     with channels(tmp_path, site) as front, front.client() as client:
         client.send(
             b"GET /t HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
         )
-        assert asked.wait(20)
+        assert site.reached.wait(20)
         client.sock.close()
         is_over(front, "client")
-        go.set()
+        site.released.set()
     assert site.opened == []

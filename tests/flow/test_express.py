@@ -179,3 +179,14 @@ def test_both_connections_of_plain_requests_are_read_past_the_loop_until_they_en
         eventually(lambda: watched(running.worker)[0] == 1, "the client is no longer read")
         assert running.get("/close").body == b"last"
         eventually(lambda: watched(running.worker)[0] == 0, "nobody is left")
+
+
+def test_the_log_tells_the_backends_time_from_all_of_it() -> None:
+    with origin() as backend, proxy(to_backend(backend.address)) as running:
+        with running.client() as client:
+            for _ in range(20):
+                assert client.get().status == 200
+        first, *express = running.logged(20)
+        times = [(each["backend_s"], each["duration_s"]) for each in (first, *express)]
+        assert all(0 < of_backend <= in_all for of_backend, in_all in times)
+        assert any(of_backend < in_all for of_backend, in_all in times[1:])

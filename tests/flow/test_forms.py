@@ -20,21 +20,13 @@ from zipfile import ZIP_STORED
 import httpx
 import pytest
 
-from tests.flow.upload_site import (
-    MIB,
-    SECRET,
-    Bucket,
-    Response,
-    Site,
-    body_of,
-    running,
-    s3_store,
-)
+from tests.flow.upload_site import MIB, SECRET, Response, Site, body_of, running
+from tests.flow.upload_world import Bucket, UploadWorld
 from tests.servers.seaweed import Seaweed
 from tests.support.fault_proxy import Act, Fault, FaultProxy, fault_proxy, refusal
 from tests.support.monolith import Asked, HangUp, Monolith, Said, monolith, permit
 from tests.support.waiting import eventually
-from tests.uploads.test_scrub import jpeg, scrubbed
+from tests.uploads.test_scrub import jpeg, scrubbed, tiff
 from tests.zips.archives import archive
 
 B = "x-boundary-x"
@@ -43,25 +35,8 @@ CHUNKED = {**KIND, "Transfer-Encoding": "chunked"}
 
 
 @dataclass
-class World:
-    site: Site
-    backend: Monolith
-    bucket: Bucket
+class World(UploadWorld):
     storage: FaultProxy
-
-    def objects(self) -> list[str]:
-        return self.bucket.keys() + self.site.objects()
-
-    def nothing_new(self, before: list[str]) -> None:
-        """Nothing is held, and there are no more objects than there were."""
-        self.site.at_rest()
-        self.bucket.without_unfinished()
-        eventually(lambda: set(self.objects()) <= set(before), "no new object")
-
-    def fail(self, fault: Fault) -> None:
-        """Expect this, once nothing that earlier tests left in doubt can meet it any more."""
-        self.site.forgotten()
-        self.storage.expect(fault)
 
     def post(self, path: str, body: bytes, cuts: tuple[int, ...] = (70_000,)) -> Response:
         """A form of unknown length, in chunks of these sizes."""
@@ -74,8 +49,7 @@ class World:
 @pytest.fixture(scope="module")
 def whole_world(tmp_path_factory: pytest.TempPathFactory, seaweed: Seaweed) -> Iterator[World]:
     home = tmp_path_factory.mktemp("forms")
-    bucket = Bucket(seaweed.client(), f"forms-{uuid.uuid4().hex}")
-    user = (seaweed.access_key, seaweed.secret_key)
+    bucket = Bucket(seaweed, "forms")
     port = urlsplit(seaweed.endpoint).port or 0
     form = {"action": "form", "store": "objects", "hashes": ["sha256"]}
     with monolith(SECRET) as backend, fault_proxy("127.0.0.1", port) as storage:
@@ -87,17 +61,24 @@ def whole_world(tmp_path_factory: pytest.TempPathFactory, seaweed: Seaweed) -> I
             to_backend={"header_timeout": "2s"},
             memory={"budget": "16MiB"},
             store={
-                "objects": s3_store(home, storage.endpoint, bucket.name, user, **tuned),
-                "steady": s3_store(home, seaweed.endpoint, bucket.name, user),
+                "objects": bucket.table(home, endpoint=storage.endpoint, **tuned),
+                "steady": bucket.table(home),
                 "files": {"type": "local", "path": str(home / "objects")},
             },
             route=[
                 {**form, "path": "/each/**", "authorize_each": True},
-                {**form, "path": "/photos/**", "store": "files", "scrub_images": True},
+                {
+                    **form,
+                    "path": "/photos/**",
+                    "store": "files",
+                    "scrub_images": True,
+                    "refuse_images": ["tiff"],
+                },
                 {**form, "path": "/memory/**", "store": "steady"},
                 {**form, "path": "/files/**", "store": "files", "max_size": "64MiB"},
                 {**form, "path": "/small/**", "max_fields": 3, "max_fields_size": "1KiB"},
                 {**form, "path": "/brief/**", "timeout": "1s"},
+                {**form, "path": "/bad/**", "store": "files"},
                 {
                     **form,
                     "path": "/zips/**",
@@ -258,6 +239,13 @@ def test_photos_in_a_form_are_stored_without_what_they_tell(
     assert stored[0] != photos[0]
 
 
+def test_an_image_that_cannot_be_scrubbed_takes_the_others_along(world: World) -> None:
+    before = world.objects()
+    body = form(("a", "a.jpg", jpeg()), ("b", "b.jpg", tiff()))
+    assert world.post("/photos/tiff", body, (7,)).body == b"415 client: unscrubbed-image\n"
+    world.nothing_new(before)
+
+
 def test_the_backend_is_asked_for_each_file(world: World) -> None:
     def authorize(asked: Asked) -> Said:
         token = asked.field("Fastproxy-Authorize") or ""
@@ -326,6 +314,7 @@ BAD = {
     "bytes of no file": (400, "bad-form", form(("f", "f", b"1"), ("g", "", b"1"))),
     "many files": (413, "form-too-large", form(*[("f", "f", b"1")] * 11)),
     "many fields": (413, "form-too-large", form(("f", "f", b"1"), *[("a", None, b"")] * 1001)),
+    "many files not chosen": (413, "form-too-large", form(*[("f", "", b"")] * 1001)),
     "long fields": (413, "form-too-large", form(("f", "f", b"1"), ("a", None, b"x" * 2 * MIB))),
     "long head": (413, "form-too-large", form(("f", "f", b"1"), ("a" * 9000, None, b""))),
 }
@@ -335,9 +324,9 @@ BAD = {
 def test_a_bad_form_leaves_nothing(world: World, status: int, kind: str, body: bytes) -> None:
     before = world.objects()
     for cuts in ((100_000,), (1 + len(body) // 7,)):
-        answer = world.post("/bad", body, cuts)
+        answer = world.post("/bad/form", body, cuts)
         assert (answer.status, answer.body) == (status, f"{status} client: {kind}\n".encode())
-    assert not world.backend.reports("/bad")
+    assert not world.backend.reports("/bad/form")
     world.nothing_new(before)
 
 
@@ -404,14 +393,12 @@ def test_a_client_that_leaves_leaves_nothing(world: World, size: int, is_rude: b
 
 def test_a_client_that_stops_is_too_slow(world: World) -> None:
     before = world.objects()
-    with world.site.client() as client:
-        client.head("POST", "/slow", CHUNKED)
-        client.send(b"40\r\n" + form(("a", "1", b"x"))[:64])
-        assert client.response().body == b"408 client: too-slow\n"
-    with world.site.client() as client:
-        client.head("POST", "/brief/slow", CHUNKED)
-        client.send(b"40\r\n" + form(("a", "1", b"x"))[:64])
-        assert client.response().body == b"408 client: too-slow\n"
+    with world.site.client() as idle, world.site.client() as late:
+        for client, path in ((idle, "/slow"), (late, "/brief/slow")):
+            client.head("POST", path, CHUNKED)
+            client.send(b"40\r\n" + form(("a", "1", b"x"))[:64])
+        assert late.response().body == b"408 client: too-slow\n"
+        assert idle.response().body == b"408 client: too-slow\n"
     world.nothing_new(before)
 
 
@@ -448,10 +435,15 @@ def test_what_is_no_archive_is_told_without(world: World, content: bytes) -> Non
     assert file["size"] == len(content)
 
 
+def test_a_list_of_the_clients_own_is_refused(world: World) -> None:
+    parts = ("file", "artifacts.zip", archive({"a": b"1"})), ("metadata", "metadata.gz", b"1")
+    assert world.post("/zips/5", form(*parts)).body == b"400 client: bad-form\n"
+
+
 def test_an_archive_that_cannot_be_read_back_is_told_without(world: World) -> None:
     content = archive({"a": b"1"}, comment=b"c" * 2000)
     fault = Fault(b"bytes=1", Act.ANSWER, times=9, answer=refusal(403, "No"))
-    world.fail(fault)
+    world.storage.expect(fault)
     assert world.post("/zips/3", form(("file", "artifacts.zip", content))).status == 201
     assert fault.met
     assert len(only_told(world, "/zips/3").files) == 1
@@ -485,15 +477,18 @@ def test_an_unanswered_report_keeps_every_file(world: World) -> None:
     assert len(world.objects()) == len(before) + 2
 
 
-@pytest.mark.parametrize("when", [b"/s3?", b"/s3-2?uploads", b"partNumber=2", b"/s3-2?uploadId="])
-@pytest.mark.parametrize("status", [403, 503])
-def test_a_store_that_fails_for_one_file_keeps_none(world: World, when: bytes, status: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "when"),
+    [(403, "/KEY?"), (403, "/KEY-2?uploads"), (403, "partNumber=2"), (403, "/KEY-2?uploadId="),
+     (503, "partNumber=2")],
+)  # fmt: skip
+def test_a_store_that_fails_for_one_file_keeps_none(world: World, status: int, when: str) -> None:
+    """Each has a key of its own, or it would meet what earlier ones left in doubt."""
     before = world.objects()
-    world.backend.authorize = lambda asked: permit(key="s3")
-    # "/s3" alone is also in the signature of all that boto3 asks.
-    world.fail(
-        Fault(when, Act.ANSWER, times=1 if status == 403 else 9, answer=refusal(status, "No"))
-    )
+    key = uuid.uuid4().hex
+    world.backend.authorize = lambda asked: permit(key=key)
+    failing, times = when.replace("KEY", key).encode(), 1 if status == 403 else 9
+    world.storage.expect(Fault(failing, Act.ANSWER, times=times, answer=refusal(status, "No")))
     answer = world.post("/store", form(("a", "1", b"1"), ("b", "2", body_of(6 * MIB))))
     assert answer.status == {403: 502, 503: 503}[status]
     assert b" storage: " in answer.body
@@ -530,6 +525,6 @@ def test_fields_of_all_forms_are_held_within_a_budget(world: World) -> None:
             eventually(lambda n=number: world.backend.questions(f"/hold/{n}"), "a question")
         full = form(("a", None, b"x" * 100_000))
         eventually(
-            lambda: world.post("/full", full).body == b"503 ours: memory-short\n", "a full purse"
+            lambda: world.post("/full", full).body == b"503 ours: memory-short\n", "a full budget"
         )
-    eventually(lambda: world.post("/full", full).status == 201, "an empty purse")
+    eventually(lambda: world.post("/full", full).status == 201, "a free budget")

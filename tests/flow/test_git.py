@@ -4,7 +4,7 @@ import gzip
 import os
 import subprocess
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -217,6 +217,25 @@ def test_a_question_that_is_not_what_its_coding_says_is_refused(forge: Forge) ->
     assert fetch_by_hand(forge, question, **{"Content-Encoding": "br"}).status == 415
 
 
+def test_what_git_calls_nonsense_is_the_clients_fault(forge: Forge) -> None:
+    for nonsense in (b"zzzz", b"0008want", b"000bwant x\n0000", b""):
+        answer = fetch_by_hand(forge, nonsense)
+        assert (answer.status, answer.body) == (400, b"400 client: bad-body\n")
+
+
+def test_who_says_half_of_what_he_wants_keeps_nobody_from_a_turn(forge: Forge) -> None:
+    path = "/git/hello.git/git-upload-pack"
+    fields = {"Content-Type": "application/x-git-upload-pack-request", "Content-Length": "5000"}
+    before = len(forge.backend.questions(path))
+    with ExitStack() as stalled:
+        for _ in range(16):
+            client = stalled.enter_context(forge.site.client())
+            client.head("POST", path, fields)
+            client.send(wanting(forge)[:10])
+        eventually(lambda: len(forge.backend.questions(path)) == before + 16, "all may fetch")
+        assert advertised(forge).status == 200
+
+
 def test_a_bomb_is_refused_before_it_is_large(tmp_path: Path) -> None:
     bomb = gzip.compress(b"0032have " + b"0" * (64 << 20))
     with forged(tmp_path, route_keys={"max_negotiation": "1MiB"}) as forge:
@@ -279,10 +298,3 @@ def test_requests_wait_for_their_turn_and_are_refused_when_too_many_do(tmp_path:
                 assert busy.headers["Retry-After"]
                 first.sock.close()
                 assert second.sock.recv(100).startswith(b"HTTP/1.1 200 OK")
-
-
-def test_twenty_clients_clone_at_once(forge: Forge, tmp_path: Path) -> None:
-    with ThreadPoolExecutor(20) as pool:
-        copies = [tmp_path / f"{number}" for number in range(20)]
-        list(pool.map(lambda copy: git("clone", "--quiet", forge.url(), copy), copies))
-    assert {head_of(copy) for copy in copies} == {head_of(forge.bare)}

@@ -49,7 +49,7 @@ def descriptors(forge: Forge) -> int:
 
 @pytest.fixture(scope="module")
 def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
-    git_settings = {"config": {"receive.unpackLimit": "1"}}
+    git_settings = {"config": {"receive.unpackLimit": "1", "pack.compression": "0"}}
     with forged(tmp_path_factory.mktemp("forge"), git=git_settings) as running:
         commit(running.tree, "big", noise(BIG))
         git("push", "--quiet", running.bare, "main", cwd=running.tree)
@@ -72,7 +72,7 @@ def test_a_client_that_leaves_in_the_middle_of_an_answer_takes_git_with_it(forge
 def test_a_client_that_stops_in_the_middle_of_a_push_leaves_nothing(forge: Forge) -> None:
     pushed = commit(forge.tree, "pushed", noise(1 << 20, 2))
     pack = subprocess.run(
-        ["git", "pack-objects", "--revs", "--stdout", "--quiet"],
+        ["git", "pack-objects", "--revs", "--stdout", "--quiet", "--compression=0"],
         input=b"main\n",
         cwd=forge.tree,
         stdout=subprocess.PIPE,
@@ -111,9 +111,10 @@ def test_git_is_ended_when_its_worker_is_killed(forge: Forge) -> None:
 HOOK = """#!/bin/sh
 [ ! -e {told} ] || exit 1
 trap '' TERM
-echo $$ > {told}
 exec <&- >&- 2>&-
-sleep 600 & wait
+sleep 600 &
+echo $$ > {told}
+wait
 """
 
 

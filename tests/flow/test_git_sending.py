@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import socket
 import subprocess
 import tarfile
 import zipfile
@@ -15,6 +16,7 @@ import pytest
 
 from tests.flow.git_site import Forge, forged
 from tests.flow.upload_site import Response
+from tests.handlers.static.byteranges import parts_of
 from tests.support.git import commit, git, head_of, noise
 from tests.support.monolith import Said
 from tests.support.waiting import eventually
@@ -121,6 +123,33 @@ def test_a_snapshot_is_a_repository_without_its_settings(forge: Forge, tmp_path:
     git("fsck", "--strict", cwd=tmp_path / "copy.git")
 
 
+def test_a_snapshot_is_whole_when_others_push_meanwhile(forge: Forge, tmp_path: Path) -> None:
+    text = base64.urlsafe_b64encode(json.dumps({"repository": "hello.git"}).encode()).decode()
+    control = ("Fastproxy-Send", f"git-snapshot:{text}")
+    forge.backend.otherwise = lambda asked: Said(200, b"", [control])
+    (tmp_path / "larger").write_bytes(noise(16 << 20, 6))
+    git("hash-object", "-w", tmp_path / "larger", cwd=forge.bare)
+    with forge.site.client() as client:
+        client.head("GET", "/git/hello.git/-/snapshot", {})
+        assert client.sock.recv(1, socket.MSG_PEEK) == b"H"
+        eventually(lambda: is_reading(forge, "objects"), "tar is among the objects")
+        (forge.bare / "objects/new").mkdir()
+        answer = client.response()
+    with tarfile.open(fileobj=io.BytesIO(answer.body)) as archive:
+        archive.extractall(tmp_path / "copy.git", filter="data")
+    (tmp_path / "copy.git/config").write_text("[core]\nbare = true\n")
+    git("fsck", "--strict", cwd=tmp_path / "copy.git")
+
+
+def is_reading(forge: Forge, part: str) -> bool:
+    """Whether a program has something open that is called so."""
+    return any(
+        part in os.readlink(f"/proc/{program}/fd/{fd}")
+        for program in forge.processes()
+        for fd in os.listdir(f"/proc/{program}/fd")
+    )
+
+
 def archive_of(forge: Forge, **more: object) -> dict[str, object]:
     return {"repository": "hello.git", "commit": head_of(forge.bare), "prefix": "hello/", **more}
 
@@ -160,20 +189,70 @@ def test_an_archive_may_be_of_a_part(forge: Forge) -> None:
     assert contents("tar", answer.body) == {"hello/docs/read me": b"hello\n"}
 
 
+def test_what_is_excluded_or_elided_is_not_in_an_archive(forge: Forge) -> None:
+    without = archive_of(forge, exclude=["large", "file0"], format="zip")
+    assert contents("zip", ordered(forge, "git-archive", without).body).keys() == {
+        "hello/file1",
+        "hello/file2",
+        "hello/docs/read me",
+    }
+    within = archive_of(forge, path="docs", elide=True, format="tar")
+    answer = ordered(forge, "git-archive", within)
+    assert contents("tar", answer.body) == {"hello/read me": b"hello\n"}
+
+
+def lines_with(forge: Forge, text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in forge.site.errors().splitlines() if text in line]
+
+
+def test_an_archive_with_pointers_for_files_is_sent_told_of_or_refused(forge: Forge) -> None:
+    before = head_of(forge.bare)
+    commit(forge.tree, "art/.gitattributes", b"*.psd filter=lfs diff=lfs merge=lfs -text\n")
+    git("push", "--quiet", forge.bare, "main:refs/heads/lfs", cwd=forge.tree)
+    declared = git("rev-parse", "main", cwd=forge.tree).strip()
+    (forge.tree / "art/face.psd").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    git("-c", "filter.lfs.clean=cat", "add", "--all", cwd=forge.tree)
+    git("commit", "--quiet", "--message", "Add a face", cwd=forge.tree)
+    git("push", "--quiet", forge.bare, "main:refs/heads/lfs", cwd=forge.tree)
+    latest = head_of(forge.bare, "refs/heads/lfs")
+    wanted = archive_of(forge, commit=latest, exclude=["large"], format="zip")
+    pointers = contents("zip", ordered(forge, "git-archive", wanted).body)
+    assert pointers["hello/art/face.psd"].startswith(b"version ")
+    assert "git LFS" not in forge.site.errors()
+    warned = ordered(forge, "git-archive", {**wanted, "pointers": "warn"})
+    assert contents("zip", warned.body) == pointers
+    told = "holds pointers in place of its files of git LFS"
+    (line,) = eventually(lambda: lines_with(forge, told), "a line in the log")
+    request = line["request_id"]
+    eventually(lambda: [1 for each in forge.site.lines() if each["request_id"] == request], "which")
+    answer = ordered(forge, "git-archive", {**wanted, "pointers": "refuse"})
+    assert (answer.status, answer.body) == (502, b"502 backend: bad-order\n")
+    eventually(lambda: "git LFS are wanted" in forge.site.errors(), "a line in the log")
+    without = {"exclude": ["large", "art/face.psd"]}
+    for other in ({"commit": declared}, {"commit": before}, without):
+        order = {**wanted, "pointers": "refuse", **other}
+        assert ordered(forge, "git-archive", order).status == 200
+
+
 def kept(forge: Forge) -> list[Path]:
     return [path for path in (forge.home / "cache").rglob("*") if path.is_file()]
 
 
 def test_an_archive_is_made_once_and_then_a_file(forge: Forge) -> None:
     order = archive_of(forge, prefix="once/")
+    others = set(kept(forge))
     first = ordered(forge, "git-archive", order)
     assert "ETag" not in first.headers
+    eventually(lambda: set(kept(forge)) - others, "it is kept")
     before = {path.name for path in kept(forge)}
     second = ordered(forge, "git-archive", order)
     assert second.body == first.body
     assert second.headers["Accept-Ranges"] == "bytes"
     part = ordered(forge, "git-archive", order, Range="bytes=10-19")
     assert (part.status, part.body) == (206, first.body[10:20])
+    parts = ordered(forge, "git-archive", order, Range="bytes=10-19,0-1")
+    told = parts_of(parts.headers["Content-Type"], parts.body)
+    assert [data for _, data in told] == [first.body[10:20], first.body[:2]]
     same = ordered(forge, "git-archive", order, **{"If-None-Match": second.headers["ETag"]})
     assert same.status == 304
     assert {path.name for path in kept(forge)} == before
@@ -187,8 +266,8 @@ def test_the_cache_keeps_its_size(forge: Forge) -> None:
         # It is removed by a thread, after the answer is complete.
         eventually(lambda: total(forge) <= CACHE_MIB << 20, "within its size")
     assert 1 <= len(kept(forge)) <= 2
-    latest = ordered(forge, "git-archive", archive_of(forge, prefix="n3/"))
-    assert "ETag" in latest.headers
+    latest = archive_of(forge, prefix="n3/")
+    eventually(lambda: "ETag" in ordered(forge, "git-archive", latest).headers, "it is kept")
 
 
 def total(forge: Forge) -> int:
@@ -225,11 +304,23 @@ ABSENT = "0" * 39 + "1"
         ("git-diff", {"repository": "hello.git", "left": ABSENT, "right": ABSENT}),
         ("git-patch", {"repository": "hello.git", "left": ABSENT, "right": ABSENT}),
         ("git-archive", {"repository": "hello.git", "commit": ABSENT}),
+        ("git-archive", {"repository": "hello.git", "commit": ABSENT, "pointers": "refuse"}),
         ("git-snapshot", {"repository": "absent.git"}),
+        ("git-snapshot", {"repository": "hello.git/objects"}),
     ],
 )
 def test_what_is_not_there_is_not_found(forge: Forge, kind: str, order: object) -> None:
     assert ordered(forge, kind, order).status == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "elide"), [("nowhere", False), ("nowhere", True), ("large", True)]
+)
+def test_an_archive_of_a_part_that_is_not_there_is_not_found(
+    forge: Forge, path: str, elide: bool
+) -> None:
+    order = archive_of(forge, path=path, elide=elide)
+    assert ordered(forge, "git-archive", order).status == 404
 
 
 def test_a_tree_is_no_blob(forge: Forge) -> None:

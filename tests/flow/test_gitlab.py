@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.flow.upload_site import MIB, SECRET, Bucket, Site, body_of, running, s3_store
+from tests.flow.upload_site import MIB, SECRET, Site, body_of, running
+from tests.flow.upload_world import Bucket
 from tests.servers.seaweed import Seaweed
 from tests.support.monolith import Asked, Said
 from tests.support.rails import Rails, Received, form_of, permit, rails
@@ -86,8 +87,7 @@ class World:
 @pytest.fixture(scope="module")
 def running_world(tmp_path_factory: pytest.TempPathFactory, seaweed: Seaweed) -> Iterator[World]:
     home = tmp_path_factory.mktemp("gitlab")
-    bucket = Bucket(seaweed.client(), f"gitlab-{uuid.uuid4().hex}")
-    user = (seaweed.access_key, seaweed.secret_key)
+    bucket = Bucket(seaweed, "gitlab")
     with rails(SECRET, home / "objects") as backend:
         site = Site(
             home,
@@ -95,7 +95,7 @@ def running_world(tmp_path_factory: pytest.TempPathFactory, seaweed: Seaweed) ->
             to_backend={"dialect": "gitlab"},
             store={
                 "shared": {"type": "local", "path": str(home / "objects")},
-                "objects": s3_store(home, seaweed.endpoint, bucket.name, user),
+                "objects": bucket.table(home),
             },
             route=[
                 {

@@ -3,13 +3,13 @@
 import hashlib
 import json
 import socket
-import uuid
 from collections.abc import Iterator
 
 import pytest
 
 from tests.flow.test_gitlab import World
-from tests.flow.upload_site import MIB, SECRET, Bucket, Response, Site, body_of, running, s3_store
+from tests.flow.upload_site import MIB, SECRET, Response, Site, body_of, running
+from tests.flow.upload_world import Bucket
 from tests.servers.seaweed import Seaweed
 from tests.support.monolith import Asked, Said
 from tests.support.rails import form_of, permit, rails
@@ -26,8 +26,7 @@ HEAD = {
 @pytest.fixture(scope="module")
 def running_world(tmp_path_factory: pytest.TempPathFactory, seaweed: Seaweed) -> Iterator[World]:
     home = tmp_path_factory.mktemp("runner")
-    bucket = Bucket(seaweed.client(), f"runner-{uuid.uuid4().hex}")
-    user = (seaweed.access_key, seaweed.secret_key)
+    bucket = Bucket(seaweed, "runner")
     hosts = [seaweed.endpoint.removeprefix("http://")]
     with rails(SECRET, home / "objects") as backend:
         site = Site(
@@ -36,7 +35,7 @@ def running_world(tmp_path_factory: pytest.TempPathFactory, seaweed: Seaweed) ->
             to_backend={"dialect": "gitlab"},
             store={
                 "shared": {"type": "local", "path": str(home / "objects")},
-                "objects": s3_store(home, seaweed.endpoint, bucket.name, user),
+                "objects": bucket.table(home),
             },
             route=[
                 {"action": "form", "path": "/api/v4/jobs/*/artifacts", "store": "shared",

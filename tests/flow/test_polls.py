@@ -319,33 +319,63 @@ def test_the_queue_knows_by_their_fields_who_was_woken() -> None:
 
 
 WAITERS = 5000
+KIB_EACH = 4  # with its connection; of the whole process
+FEATURES = {f"feature_number_{number}": True for number in range(28)}
 
 
-def test_five_thousand_runners_wait_and_all_are_woken_with_one_question_for_each_key() -> None:
+def as_runner(token: str) -> bytes:
+    """What a runner of GitLab sends, 1,300 bytes."""
+    info = {"name": "gitlab-runner", "version": "17.5.3", "executor": "docker"}
+    said = {"info": {**info, "features": FEATURES}, "token": token, "last_update": "1"}
+    body = json.dumps(said).encode()
+    head = (
+        "POST /api/v4/jobs/request HTTP/1.1\r\nHost: gitlab.example.com\r\n"
+        "User-Agent: gitlab-runner 17.5.3 (17-5-stable; go1.22.7; linux/amd64)\r\n"
+        f"Accept: application/json\r\nContent-Type: application/json\r\nRunner-Token: {token}\r\n"
+    )
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+@pytest.mark.parametrize("layout", ["one", "each"])
+def test_five_thousand_runners_that_all_come_at_once_take_4_kib_each_and_all_are_woken(
+    layout: str,
+) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 3 * WAITERS), hard))
     try:
-        with world("wake_rate = 0", layout="each") as w, ExitStack() as stack:
-            for key in range(100):
-                w.redis.client.set(f"{KEY}{key}", "1")
+        with world("wake_rate = 0", layout=layout) as w, ExitStack() as stack:
+            w.redis.client.mset({f"{KEY}glrt-{number:020}": "1" for number in range(WAITERS)})
+            before = w.proxy.rss()
             clients = [stack.enter_context(w.proxy.client()) for _ in range(WAITERS)]
+            worker = w.proxy.worker
+            os.kill(worker, signal.SIGSTOP)
             for number, client in enumerate(clients):
-                ask(client, str(number % 100))
+                client.send(as_runner(f"glrt-{number:020}"))
+            os.kill(worker, signal.SIGCONT)
             w.waiting(WAITERS)
-            calls = w.redis.client.info("commandstats")
-            assert calls["cmdstat_mget"]["calls"] <= 100
-            assert w.proxy.metric("fastproxy_polls_keys") in (0, 100)
+            assert w.proxy.rss() - before < WAITERS * KIB_EACH * 1024
             for client in clients[::50]:
                 client.sock.close()
             w.waiting(WAITERS - WAITERS // 50)
-            for key in range(100):
-                w.redis.change(f"{KEY}{key}", "2")
+            for number in range(WAITERS):
+                w.redis.change(f"{KEY}glrt-{number:020}", "2")
             left = {client.sock for client in clients if client.sock.fileno() >= 0}
             assert receive_all(left) == len(left)
             w.waiting(0)
             assert w.backend.requests == []
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_key_is_asked_for_once_however_many_wait_for_it() -> None:
+    with world(layout="each") as w, ExitStack() as stack:
+        w.redis.client.mset({f"{KEY}{number}": "1" for number in range(10)})
+        clients = [stack.enter_context(w.proxy.client()) for _ in range(200)]
+        for number, client in enumerate(clients):
+            ask(client, str(number % 10))
+        w.waiting(200)
+        assert w.redis.client.info("commandstats")["cmdstat_mget"]["calls"] <= 10
+        eventually(lambda: w.proxy.metric("fastproxy_polls_keys") == 10, "ten keys")
 
 
 def receive_all(sockets: set[socket.socket]) -> int:

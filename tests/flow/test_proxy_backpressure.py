@@ -6,9 +6,11 @@ import random
 import selectors
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
+from benchmarks.accounting import peak_of, resident_bytes
 from tests.support.client import Client
 from tests.support.harness import Proxy, proxy, to_backend
 from tests.support.origin import Peer, origin, response
@@ -40,22 +42,10 @@ def digest(pieces: Iterator[bytes]) -> str:
 def no_growth(running: Proxy) -> Iterator[None]:
     """The worker's resident memory stays about what it is, all the time."""
     running.get()
-    before, peak, done = running.rss(), [0], threading.Event()
-    worker = running.worker
-
-    def watch() -> None:
-        while not done.wait(0.02):
-            with open(f"/proc/{worker}/statm") as statm:
-                peak[0] = max(peak[0], int(statm.read().split()[1]) * 4096)
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
+    before = running.rss()
+    with peak_of(partial(resident_bytes, running.worker)) as peak:
         yield
-    finally:
-        done.set()
-        thread.join()
-    assert peak[0] - before < GROWTH, f"grew by {(peak[0] - before) >> 20} MiB"
+    assert peak.value - before < GROWTH, f"grew by {(peak.value - before) >> 20} MiB"
 
 
 def serve_streams(peer: Peer) -> None:

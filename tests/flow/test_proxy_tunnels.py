@@ -120,6 +120,28 @@ def test_a_client_that_half_closes_still_hears_the_backend() -> None:
         eventually(lambda: running.connections() == 0, "closed")
 
 
+def test_a_client_that_half_closes_before_there_is_a_tunnel_is_heard_to_its_end() -> None:
+    has_closed = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.head()
+        assert has_closed.wait(20)
+        peer.send(SWITCH)
+        peer.send(b"heard " + peer.until_eof())
+
+    with (
+        origin(script) as backend,
+        proxy(to_backend(backend.address)) as running,
+        running.client() as client,
+    ):
+        client.send(UPGRADE + b"early")
+        client.send_eof()
+        assert running.get("/a#b").status == 400  # so it has been read by now
+        has_closed.set()
+        assert client.head().status == 101
+        assert client.until_eof() == b"heard early"
+
+
 def test_a_backend_that_half_closes_still_hears_the_client() -> None:
     heard: list[bytes] = []
 
@@ -244,6 +266,8 @@ def test_upgrades_with_a_body_or_to_something_else_are_not_tunnels() -> None:
     ):
         h2c = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\n\r\n"
         client.send(b"GET /ws/a HTTP/1.1\r\nHost: h\r\n" + h2c)
+        assert client.reply().status == 200
+        client.send(UPGRADE.replace(b"HTTP/1.1", b"HTTP/1.0\r\nConnection: keep-alive"))
         assert client.reply().status == 200
         client.send(UPGRADE[:-2] + b"Content-Length: 3\r\n\r\nabc")
         assert client.reply().status == 400

@@ -4,13 +4,12 @@ Each attack has a few hundred connections. None of them lasts beyond its deadlin
 within what the configuration says a client may take, and somebody else is answered all the while.
 """
 
-import os
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from benchmarks.accounting import resident_bytes
 from fastproxy.config.worst_case import CONNECTION, RELAY
 from tests.support.child import mortal
 from tests.support.harness import Proxy, proxy, to_backend
@@ -66,10 +65,6 @@ def attack(running: Proxy, flags: list[str], target: str) -> "subprocess.Popen[b
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def resident(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
 @pytest.mark.parametrize(("flags", "kind"), ATTACKS.values(), ids=ATTACKS.keys())
 def test_an_attack_ends_by_our_deadlines_and_harms_nobody(
     front: Proxy, flags: list[str], kind: str
@@ -79,14 +74,14 @@ def test_an_attack_ends_by_our_deadlines_and_harms_nobody(
     rejected = f'fastproxy_rejected_total{{reason="{kind}"}}'
     goal = front.metric(rejected) + (ATTACKERS if kind else 0)
     worker, descriptors = front.worker, front.descriptors()
-    rss = most = resident(worker)
+    rss = most = resident_bytes(worker)
     answered = 0
     with attack(front, flags, "/" if kind else "/large") as process, front.client() as friend:
         try:
             while process.poll() is None and (not kind or front.metric(rejected) < goal):
                 assert friend.get("/word").body == b"word"
                 answered += 1
-                most = max(most, resident(worker))
+                most = max(most, resident_bytes(worker))
         finally:
             process.kill()
     assert answered

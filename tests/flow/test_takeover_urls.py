@@ -34,6 +34,14 @@ class World:
         self.fields = order("url", url=f"http://{self.at}{path}", **more)
 
 
+MOVED = {
+    b"/moved": (302, b"/data"),
+    b"/moved-away": (302, b"http://169.254.169.254/latest"),
+    b"/circle": (302, b"/circle"),
+    **{b"/%d" % status: (status, b"/echo") for status in (302, 303, 307, 308)},
+}
+
+
 def far(peer: Peer) -> None:
     """A host with files, ranges and bad habits."""
     while (request := peer.request()) is not None:
@@ -45,13 +53,13 @@ def far(peer: Peer) -> None:
         if path == b"/silent":
             peer.until_eof()
             return
-        if path == b"/moved":
-            peer.send(response(status=b"302 Found", fields=b"Location: /data\r\n"))
-        elif path == b"/moved-away":
-            away = b"Location: http://169.254.169.254/latest\r\n"
-            peer.send(response(status=b"302 Found", fields=away))
-        elif path == b"/circle":
-            peer.send(response(status=b"302 Found", fields=b"Location: /circle\r\n"))
+        if path in MOVED:
+            status, to = MOVED[path]
+            fields = b"Location: %b\r\n" % to
+            peer.send(response(b"moved", status=b"%d Moved" % status, fields=fields))
+        elif path == b"/echo":
+            kind = request.header(b"content-type") or b"-"
+            peer.send(response(b"%b %b %b" % (request.method, kind, request.body)))
         elif path == b"/chunked":
             peer.send(
                 b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(b"a", b"b")
@@ -170,9 +178,18 @@ def test_an_order_sets_headers_both_ways_but_none_of_the_framing(world: World) -
         assert world.proxy.get().status == 502
 
 
+@pytest.mark.parametrize(
+    "name", ["X-Accel-Redirect", "x_sendfile", "Fastproxy-Send", "GITLAB_WORKHORSE-X"]
+)
+def test_an_order_cannot_give_a_client_what_only_proxies_get(world: World, name: str) -> None:
+    """A proxy in front of us would follow it."""
+    world.url("/data", response_headers={name: "/protected/x"})
+    assert world.proxy.get().status == 502
+
+
 def test_workhorses_own_order_is_understood(world: World) -> None:
     url = f"http://{world.at}"
-    world.fields = order("send-url", URL=f"{url}/moved", AllowRedirects=True, Unknown=1)
+    world.fields = order("send-url", URL=f"{url}/moved", AllowRedirects=True)
     assert world.proxy.get().body == DATA
     world.fields = order("send-url", URL=f"{url}/data", Header={"X-A": ["1", "2"]})
     assert world.proxy.get().status == 200
@@ -180,9 +197,182 @@ def test_workhorses_own_order_is_understood(world: World) -> None:
     slow = {"ResponseHeaderTimeout": "50ms", "TimeoutResponseStatus": 503}
     world.fields = order("send-url", URL=f"{url}/silent", ErrorResponseStatus=500, **slow)
     assert world.proxy.get().status == 503
-    for bad in ({"Method": "DELETE"}, {"ErrorResponseStatus": 200}, {"ResponseHeaderTimeout": "x"}):
+    for bad in (
+        {"Method": "CONNECT"},
+        {"ErrorResponseStatus": 200},
+        {"ResponseHeaderTimeout": "x"},
+    ):
         world.fields = order("send-url", URL=f"{url}/data", **bad)
         assert world.proxy.get().status == 502
+
+
+def test_a_body_is_sent_as_ordered_and_redirects_keep_or_drop_it(world: World) -> None:
+    sent = {"method": "POST", "body": "k\u00fcrzer", "headers": {"Content-Type": "a/b"}}
+    whole, bare = "POST a/b k\u00fcrzer".encode(), b"GET - "
+    for path, body in (
+        *(("/echo", whole), ("/302", bare), ("/303", bare), ("/307", whole), ("/308", whole)),
+    ):
+        world.url(path, redirects=True, **sent)
+        assert world.proxy.get(fields="Range: bytes=1-\r\nIf-Match: a\r\n").body == body
+        raw = world.host.requests[-1].raw_head.lower()
+        assert b"range" not in raw
+        assert b"if-match" not in raw
+    world.fields = order("send-url", URL=f"http://{world.at}/echo", Method="PUT", Body="b")
+    assert world.proxy.get().body == b"PUT - b"
+    head = world.proxy.get(method="HEAD")
+    assert (head.status, head.header(b"content-length")) == (200, b"7")
+    for bad in ({"body": "b"}, {"body": "b", "method": "GET"}, {"method": "GET\r\n"}):
+        world.url("/echo", **bad)
+        assert world.proxy.get().status == 502
+
+
+def test_a_url_that_is_signed_for_get_is_asked_by_get_also_for_head(world: World) -> None:
+    for fields in (
+        order("send-url", URL=f"http://{world.at}/data"),
+        order("url", url=f"http://{world.at}/data", method="GET"),
+    ):
+        world.fields = fields
+        with world.proxy.client() as client:
+            for _ in range(2):
+                head = client.get(method="HEAD", fields="Range: bytes=5-9\r\n")
+                assert (head.status, head.header(b"content-length")) == (200, b"%d" % len(DATA))
+        assert world.host.requests[-1].method == b"GET"
+        assert world.host.requests[-1].header(b"range") is None
+    world.url("/cut", method="GET")
+    with world.proxy.client() as client:  # the body, which breaks off, is not waited for
+        assert [client.get(method="HEAD").header(b"content-length") for _ in "12"] == [b"100"] * 2
+
+
+def test_the_orders_own_range_goes_before_the_clients(world: World) -> None:
+    world.url("/data", headers={"Range": "bytes=1048570-"})
+    reply = world.proxy.get(fields='Range: bytes=0-\r\nIf-Range: "old"\r\n')
+    assert (reply.status, reply.body) == (206, DATA[1048570:])
+    assert world.host.requests[-1].all(b"range") == [b"bytes=1048570-"]
+    assert world.host.requests[-1].header(b"if-range") is None
+
+
+def test_a_host_that_does_not_know_if_range_does_not_mix_two_versions(world: World) -> None:
+    world.url("/data")
+    for version, status in (('"v1"', 206), ('"v0"', 200), ('W/"v1"', 200)):
+        reply = world.proxy.get(fields=f"Range: bytes=1000-\r\nIf-Range: {version}\r\n")
+        assert (reply.status, reply.body) == (status, DATA[1000:] if status == 206 else DATA)
+
+
+def test_no_other_fields_of_the_host_than_the_order_wants_are_passed_on(world: World) -> None:
+    wanted = ["ETag", "sErver", "Set-Cookie", "Cache-Control"]
+    url = f"http://{world.at}/data"
+    restricted = {"Enabled": True, "AllowList": wanted}
+    for fields in (
+        order("url", url=url, pass_headers=wanted, response_headers={"X-Own": "1"}),
+        order(
+            "send-url",
+            URL=url,
+            RestrictForwardedResponseHeaders=restricted,
+            ResponseHeaders={"X-Own": ["1"]},
+        ),
+    ):
+        world.fields = fields
+        reply = world.proxy.get(fields="Range: bytes=1000-\r\n")
+        assert (reply.status, reply.body) == (206, DATA[1000:])
+        assert reply.header(b"content-range")  # or the bytes would pass for the first ones
+        whole = world.proxy.get()
+        names = {line.split(b":")[0].lower() for line in whole.raw_head.split(b"\r\n")[1:]}
+        assert names == {
+            *(b"etag", b"server", b"x-own", b"cache-control"),
+            *(b"content-length", b"date", b"x-accel-buffering"),
+        }
+        assert whole.all(b"cache-control") == [b"private"]
+    off = {"Enabled": False, "AllowList": None}
+    world.fields = order("send-url", URL=url, RestrictForwardedResponseHeaders=off)
+    assert world.proxy.get().header(b"content-type") == b"image/x-far"
+
+
+def test_a_field_that_is_not_known_is_refused(world: World) -> None:
+    url = f"http://{world.at}/data"
+    transform = {"Key": "tarball", "From": url, "To": "https://us.example"}
+    before = world.host.connections
+    for fields in (
+        order("send-url", URL=url, TransformConfig=transform),
+        order("url", url=url, max_bytez=5),
+    ):
+        world.fields = fields
+        assert world.proxy.get().status == 502
+    assert world.host.connections == before
+
+
+@pytest.mark.parametrize(
+    ("more", "status"),
+    [
+        ({}, 200),
+        ({"SSRFFilter": False, "AllowLocalhost": False}, 200),
+        ({"SSRFFilter": True}, 502),
+        ({"SSRFFilter": True, "AllowLocalhost": True}, 200),
+        ({"SSRFFilter": True, "AllowedEndpoints": ["10.0.0.0/8", "other"]}, 502),
+        ({"SSRFFilter": True, "AllowedEndpoints": ["127.0.0.1:1"]}, 200),
+        ({"SSRFFilter": True, "AllowedURIs": ["http://127.0.0.1/x"]}, 200),
+    ],
+)
+def test_an_order_may_want_fewer_addresses_than_are_configured(
+    world: World, more: dict[str, object], status: int
+) -> None:
+    world.fields = order("send-url", URL=f"http://{world.at}/data", **more)
+    assert world.proxy.get().status == status
+    world.url("/data", public_only=status != 200)
+    assert world.proxy.get().status == status
+
+
+def test_only_what_may_be_done_twice_is_asked_again_on_a_dead_connection() -> None:
+    def closing(peer: Peer) -> None:
+        """The first request of a connection is answered, the second is not."""
+        for _ in range(2):
+            request = peer.request()
+            if request is None or len(peer.requests) == 2:
+                return
+            peer.send(response(request.method))
+
+    def ordering(peer: Peer) -> None:
+        while (request := peer.request()) is not None:
+            method = request.target[1:].decode()
+            peer.send(response(fields=order("url", url=host.address, method=method)))
+
+    with origin(closing) as host, origin(ordering) as backend:
+        at = host.address.removeprefix("http://")
+        send = f'send = {{ networks = ["127.0.0.0/8"], hosts = ["{at}"] }}'
+        with proxy(to_backend(backend.address, send)) as running:
+            for method, status in (("GET", 200), ("DELETE", 200), ("POST", 502), ("PATCH", 502)):
+                running.get("/GET")
+                while len(host.peers[-1].requests) != 1:
+                    running.get("/GET")  # until one is kept that will not answer
+                before = len(host.requests)
+                assert running.get(f"/{method}").status == status
+                assert [r.method for r in host.requests[before:]].count(method.encode()) == (
+                    2 if status == 200 else 1
+                )
+
+
+def test_credentials_do_not_follow_to_another_host() -> None:
+    secret = {"Authorization": "Bearer t", "COOKIE": "s=1", "X-Token": "t"}
+
+    def moved(peer: Peer) -> None:
+        while (request := peer.request()) is not None:
+            to = {b"/away": f"{there.address}/data", b"/near": "/away"}[request.target]
+            peer.send(response(status=b"302 Found", fields=f"Location: {to}\r\n".encode()))
+
+    def ordering(peer: Peer) -> None:
+        url = f"{here.address}/near"
+        while peer.request() is not None:
+            peer.send(response(fields=order("url", url=url, redirects=True, headers=secret)))
+
+    with origin(far) as there, origin(moved) as here, origin(ordering) as backend:
+        hosts = [each.address.removeprefix("http://") for each in (here, there)]
+        send = f'send = {{ networks = ["127.0.0.0/8"], hosts = {hosts} }}'
+        with proxy(to_backend(backend.address, send)) as running:
+            assert running.get().body == DATA
+        told = [
+            [r.header(name) for name in (b"authorization", b"cookie", b"x-token")]
+            for r in (*here.requests, *there.requests)
+        ]
+    assert told == [[b"Bearer t", b"s=1", b"t"]] * 2 + [[None, None, b"t"]]
 
 
 def test_a_host_that_is_silent_or_breaks_off_is_told(world: World) -> None:
@@ -223,9 +413,6 @@ def test_objects_of_a_directory_and_of_a_bucket(seaweed: Seaweed, tmp_path: Path
     (folder / "a").mkdir(parents=True)
     (folder / key).write_bytes(DATA)
     (folder / "link").symlink_to("/etc/passwd")
-    for name, text in (("access", seaweed.access_key), ("secret", seaweed.secret_key)):
-        (tmp_path / name).write_text(text)
-        (tmp_path / name).chmod(0o600)
     witness = seaweed.client()
     witness.create_bucket(Bucket="takeover")
     witness.put_object(Bucket="takeover", Key=f"pre/{key}", Body=DATA, ContentType="text/far")
@@ -247,8 +434,7 @@ type = "s3"
 bucket = "takeover"
 endpoint = "{seaweed.endpoint}"
 prefix = "pre/"
-access_key_file = "{tmp_path}/access"
-secret_key_file = "{tmp_path}/secret"
+{seaweed.keys(tmp_path)}
 """
         )
         with proxy(text) as running:

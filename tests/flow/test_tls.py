@@ -2,12 +2,12 @@
 
 import hashlib
 import random
-import uuid
 from pathlib import Path
 
 import pytest
 
-from tests.flow.upload_site import SECRET, Bucket, Site, body_of, running, s3_store
+from tests.flow.upload_site import SECRET, Site, body_of, running
+from tests.flow.upload_world import Bucket
 from tests.servers.seaweed import Seaweed
 from tests.support.harness import proxy, to_backend
 from tests.support.monolith import monolith
@@ -82,10 +82,9 @@ def test_a_backend_may_have_another_name_or_go_unverified_when_that_is_asked_for
 
 
 def test_parts_go_to_a_store_behind_tls(tmp_path: Path, seaweed: Seaweed) -> None:
-    bucket = Bucket(seaweed.client(), f"tls-{uuid.uuid4().hex}")
-    user = (seaweed.access_key, seaweed.secret_key)
+    bucket = Bucket(seaweed, "tls")
     with tls_before(port_of(seaweed.endpoint), tmp_path) as tls, monolith(SECRET) as backend:
-        store = s3_store(tmp_path, tls.url, bucket.name, user, ca_file=str(tls.ca_file))
+        store = bucket.table(tmp_path, endpoint=tls.url, ca_file=str(tls.ca_file))
         route = [{"action": "upload", "path": "/**"}]
         with running(Site(tmp_path, backend, store={"default": store}, route=route)) as site:
             for size in (1000, 17 * MIB):
@@ -97,12 +96,9 @@ def test_parts_go_to_a_store_behind_tls(tmp_path: Path, seaweed: Seaweed) -> Non
 def test_a_store_of_an_unknown_authority_gets_nothing_unless_that_is_asked_for(
     tmp_path: Path, seaweed: Seaweed, verify: bool
 ) -> None:
-    bucket = Bucket(seaweed.client(), f"tls-{uuid.uuid4().hex}")
-    user = (seaweed.access_key, seaweed.secret_key)
+    bucket = Bucket(seaweed, "tls")
     with tls_before(port_of(seaweed.endpoint), tmp_path) as tls, monolith(SECRET) as backend:
-        store = s3_store(
-            tmp_path, tls.url, bucket.name, user, ca_file="", tls_verify=verify, attempts=1
-        )
+        store = bucket.table(tmp_path, endpoint=tls.url, ca_file="", tls_verify=verify, attempts=1)
         route = [{"action": "upload", "path": "/**"}]
         with running(Site(tmp_path, backend, store={"default": store}, route=route)) as site:
             for size in (1000, 17 * MIB):  # one PUT; many parts, and requests of the library

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import subprocess
-import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from tests.flow.upload_site import MIB, SECRET, Bucket, Site, body_of, running, s3_store
+from tests.flow.upload_site import MIB, SECRET, Site, body_of, running
+from tests.flow.upload_world import Bucket, UploadWorld
 from tests.servers.seaweed import Seaweed
-from tests.support.monolith import Monolith, monolith
-from tests.uploads.test_scrub import FILES, jpeg, scrubbed
+from tests.support.monolith import monolith
+from tests.uploads.test_scrub import FILES, jpeg, saved, scrubbed, tiff
 from tests.uploads.test_scrub import SECRET as SECRET_PLACE
 
 HASHES = ("md5", "sha1", "sha256", "sha512")
@@ -25,12 +25,8 @@ SIZES = (0, 1, 65_535, 65_536, 65_537, PART - 1, PART, PART + 1, 17 * MIB)
 
 
 @dataclass
-class World:
+class World(UploadWorld):
     """One running proxy with three kinds of routes."""
-
-    site: Site
-    backend: Monolith
-    bucket: Bucket
 
     def stored(self, told: dict[str, Any]) -> bytes:
         """The object of a report, read by somebody else than us."""
@@ -50,8 +46,7 @@ class World:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory, seaweed: Seaweed) -> Iterator[World]:
     home = tmp_path_factory.mktemp("bytes")
-    bucket = Bucket(seaweed.client(), f"bytes-{uuid.uuid4().hex}")
-    user = (seaweed.access_key, seaweed.secret_key)
+    bucket = Bucket(seaweed, "bytes")
     upload = {"action": "upload", "hashes": HASHES}
     with monolith(SECRET) as backend:
         site = Site(
@@ -59,7 +54,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, seaweed: Seaweed) -> Iterato
             backend,
             memory={"budget": "96MiB"},
             store={
-                "objects": s3_store(home, seaweed.endpoint, bucket.name, user),
+                "objects": bucket.table(home),
                 "files": {"type": "local", "path": str(home / "objects")},
             },
             route=[
@@ -67,13 +62,20 @@ def world(tmp_path_factory: pytest.TempPathFactory, seaweed: Seaweed) -> Iterato
                 {**upload, "path": "/live/**", "store": "objects", "retain": False},
                 {**upload, "path": "/files/**", "store": "files"},
                 {**upload, "path": "/live-files/**", "store": "files", "retain": False},
-                {**upload, "path": "/photos/**", "store": "objects", "scrub_images": True},
+                {
+                    **upload,
+                    "path": "/photos/**",
+                    "store": "objects",
+                    "scrub_images": True,
+                    "refuse_images": ["tiff", "heif"],
+                },
                 {
                     **upload,
                     "path": "/live-photos/**",
                     "store": "objects",
                     "retain": False,
                     "scrub_images": True,
+                    "refuse_images": ["tiff", "heif"],
                 },
             ],
         )
@@ -149,6 +151,22 @@ def test_a_photo_in_odd_chunks_is_stored_without_what_it_tells(world: World) -> 
         client.head("PUT", "/photos/odd", {"Transfer-Encoding": "chunked"})
         client.chunks(LARGE_PHOTO, (1, 7, 65_536, 4_093))
         world.check(client.response().upload, scrubbed(LARGE_PHOTO))
+
+
+@pytest.mark.parametrize("route", ["photos", "live-photos"])
+@pytest.mark.parametrize("cuts", [(1, 2, 3), (70_000,)])
+def test_an_image_that_cannot_be_scrubbed_is_refused_where_the_route_says_so(
+    world: World, route: str, cuts: tuple[int, ...]
+) -> None:
+    before = world.bucket.keys()
+    with world.site.client() as client:
+        client.head("PUT", f"/{route}/tiff", {"Transfer-Encoding": "chunked"})
+        client.chunks(tiff(), cuts)
+        assert client.response().body == b"415 client: unscrubbed-image\n"
+    world.site.at_rest()
+    assert world.bucket.keys() == before
+    gif = saved("GIF")  # which this route takes as it is
+    world.check(curl(world, "PUT", f"/{route}/gif", gif), gif)
 
 
 def test_bodies_of_100_mib_arrive(world: World) -> None:

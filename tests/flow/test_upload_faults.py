@@ -8,20 +8,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.flow.upload_site import (
-    MIB,
-    SECRET,
-    Bucket,
-    Client,
-    Response,
-    Site,
-    body_of,
-    running,
-    s3_store,
-)
+from tests.flow.upload_site import MIB, SECRET, Client, Response, Site, body_of, running
+from tests.flow.upload_world import Bucket, UploadWorld
 from tests.servers.seaweed import Seaweed
 from tests.support.fault_proxy import Act, Fault, FaultProxy, fault_proxy, refusal
-from tests.support.monolith import Asked, HangUp, Monolith, Said, monolith, permit
+from tests.support.monolith import Asked, HangUp, Said, monolith, permit
 from tests.support.waiting import eventually
 
 PART = 5 * MIB
@@ -30,30 +21,16 @@ STORE_TIMEOUT_S = 1.0
 
 
 @dataclass
-class World:
+class World(UploadWorld):
     """A proxy whose way to its store is a proxy that fails."""
 
-    site: Site
-    backend: Monolith
-    bucket: Bucket
     storage: FaultProxy
-
-    def objects(self) -> list[str]:
-        return self.bucket.keys() + self.site.objects()
-
-    def nothing_new(self, before: list[str]) -> None:
-        """Nothing is held, and the objects are what they were."""
-        self.site.at_rest()
-        self.bucket.without_unfinished()
-        # A write that was cut off may appear late; the second look takes it back.
-        eventually(lambda: set(self.objects()) <= set(before), "no new object")
 
 
 @pytest.fixture(scope="module")
 def running_world(tmp_path_factory: pytest.TempPathFactory, seaweed: Seaweed) -> Iterator[World]:
     home = tmp_path_factory.mktemp("faults")
-    bucket = Bucket(seaweed.client(), f"faults-{uuid.uuid4().hex}")
-    user = (seaweed.access_key, seaweed.secret_key)
+    bucket = Bucket(seaweed, "faults")
     address = urlsplit(seaweed.endpoint)
     with monolith(SECRET) as backend, fault_proxy("127.0.0.1", address.port or 0) as storage:
         tuned = {"timeout": f"{STORE_TIMEOUT_S:g}s", "attempts": 3}
@@ -63,7 +40,7 @@ def running_world(tmp_path_factory: pytest.TempPathFactory, seaweed: Seaweed) ->
             limits={"body_timeout": "2s"},
             to_backend={"header_timeout": "2s"},
             store={
-                "objects": s3_store(home, storage.endpoint, bucket.name, user, **tuned),
+                "objects": bucket.table(home, endpoint=storage.endpoint, **tuned),
                 "files": {"type": "local", "path": str(home / "objects")},
             },
             route=[

@@ -3,8 +3,6 @@
 import os
 import signal
 import subprocess
-import threading
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,20 +11,17 @@ from typing import Any
 
 import pytest
 
-from tests.flow.upload_site import MIB, SECRET, Bucket, Client, Site, body_of, running, s3_store
+from tests.flow.upload_site import MIB, SECRET, Client, Site, body_of, running
+from tests.flow.upload_world import Bucket, UploadWorld
 from tests.servers.seaweed import Seaweed
-from tests.support.monolith import Asked, Monolith, Said, monolith
+from tests.support.monolith import Said, Withheld, monolith
 from tests.support.waiting import eventually
 
 CHUNKED = {"Transfer-Encoding": "chunked"}
 
 
 @dataclass
-class World:
-    site: Site
-    backend: Monolith
-    bucket: Bucket
-
+class World(UploadWorld):
     def begin(self, path: str, sent: int, size: int) -> tuple[Client, bytes]:
         """An upload of `size` bytes of which `sent` are sent; what is left to send."""
         client, body = self.site.client(), body_of(size)
@@ -38,15 +33,14 @@ class World:
 @contextmanager
 def started(home: Path, seaweed: Seaweed, **server: Any) -> Iterator[World]:
     """A site of its own."""
-    bucket = Bucket(seaweed.client(), f"life-{uuid.uuid4().hex}")
-    user = (seaweed.access_key, seaweed.secret_key)
+    bucket = Bucket(seaweed, "life")
     with monolith(SECRET) as backend:
         site = Site(
             home,
             backend,
             server=server,
             to_backend={"max_connections": 1},
-            store={"objects": s3_store(home, seaweed.endpoint, bucket.name, user)},
+            store={"objects": bucket.table(home)},
             route=[{"action": "upload", "path": "/s3/**", "store": "objects"}],
         )
         with running(site):
@@ -70,12 +64,7 @@ def test_a_killed_worker_leaves_no_multipart_upload(tmp_path: Path, seaweed: Sea
 
 
 def test_a_start_after_a_kill_of_everything_cleans_up(tmp_path: Path, seaweed: Seaweed) -> None:
-    released = threading.Event()
-
-    def report(asked: Asked) -> Said:
-        released.wait(20)
-        return Said(201)
-
+    report = Withheld(Said(201))
     with started(tmp_path, seaweed) as world:
         client, _ = world.begin("/s3/killed", 12 * MIB, 30 * MIB)
         with client:
@@ -86,7 +75,7 @@ def test_a_start_after_a_kill_of_everything_cleans_up(tmp_path: Path, seaweed: S
             eventually(lambda: world.backend.reports("/s3/reported"), "reported")
             world.site.kill()
             reported.sock.close()
-        released.set()
+        report.released.set()
         assert len(world.bucket.unfinished()) == 1
         world.site.start()
         world.bucket.without_unfinished()
@@ -114,24 +103,18 @@ def test_sigterm_lets_an_upload_finish(tmp_path: Path, seaweed: Seaweed) -> None
 def test_a_report_under_way_is_waited_for_although_the_client_left(
     tmp_path: Path, seaweed: Seaweed
 ) -> None:
-    reached, released = threading.Event(), threading.Event()
-
-    def report(asked: Asked) -> Said:
-        reached.set()
-        released.wait(20)
-        return Said(409)
-
+    report = Withheld(Said(409))
     with started(tmp_path, seaweed, drain="1s", upload_drain="30s") as world:
         world.backend.report = report
         client, rest = world.begin("/s3/reported", 0, 100)
         client.send(rest)
-        assert reached.wait(10)
+        assert report.reached.wait(10)
         client.reset()
         assert len(world.bucket.keys()) == 1
         os.kill(world.site.pid, signal.SIGTERM)
         with pytest.raises(subprocess.TimeoutExpired):
             ended(world.site, within=3)
-        released.set()
+        report.released.set()
         assert ended(world.site) == 0
         assert world.bucket.keys() == []
 

@@ -2,11 +2,9 @@
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 import threading
-import uuid
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -16,17 +14,9 @@ from typing import Any
 
 import pytest
 
-from tests.flow.upload_site import (
-    MIB,
-    REPOSITORY,
-    SECRET,
-    Bucket,
-    Client,
-    Site,
-    body_of,
-    running,
-    s3_store,
-)
+from benchmarks.accounting import resident_bytes
+from tests.flow.upload_site import MIB, REPOSITORY, SECRET, Client, Site, body_of, running
+from tests.flow.upload_world import Bucket
 from tests.servers.seaweed import Seaweed
 from tests.support.monolith import Asked, Said, monolith, permit
 from tests.support.waiting import eventually
@@ -54,7 +44,7 @@ class Watch:
     def look(self) -> None:
         (worker,) = self.site.workers
         while not self._over.wait(0.1):
-            self.rss = max(self.rss, rss_of(worker))
+            self.rss = max(self.rss, resident_bytes(worker))
             metrics = self.site.metrics()
             for name, value in metrics.items():
                 self.peaks[name] = max(self.peaks.get(name, 0.0), value)
@@ -70,12 +60,6 @@ class Watch:
         finally:
             self._over.set()
             thread.join()
-
-
-def rss_of(pid: int) -> int:
-    """Resident bytes."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass
@@ -111,15 +95,14 @@ class World:
 def started(
     home: Path, seaweed: Seaweed, store: Mapping[str, Any] | None = None, **memory: Any
 ) -> Iterator[World]:
-    bucket = Bucket(seaweed.client(), f"memory-{uuid.uuid4().hex}")
-    user = (seaweed.access_key, seaweed.secret_key)
+    bucket = Bucket(seaweed, "memory")
     with monolith(SECRET) as backend:
         site = Site(
             home,
             backend,
             memory=memory,
             to_backend={"max_connections": 32, "queue": 4096, "queue_timeout": "60s"},
-            store={"objects": s3_store(home, seaweed.endpoint, bucket.name, user, **(store or {}))},
+            store={"objects": bucket.table(home, **(store or {}))},
             route=[
                 {
                     "action": "upload",
@@ -139,7 +122,7 @@ def test_2000_slow_uploads_in_64_mib(tmp_path: Path, seaweed: Seaweed) -> None:
     count, budget = 2000, 64 * MIB
     with started(tmp_path, seaweed, budget="64MiB", spill_budget="1GiB") as world:
         (worker,) = world.site.workers
-        before = rss_of(worker)
+        before = resident_bytes(worker)
         with Watch(world.site).looking() as watch:
             uploads = world.load(count, 8)
         world.site.at_rest()

@@ -1,7 +1,6 @@
 """What the backend is asked and told, and what it may answer."""
 
 import hashlib
-import threading
 import urllib.error
 import urllib.request
 import uuid
@@ -12,15 +11,16 @@ from typing import Any
 
 import pytest
 
-from tests.flow.upload_site import MIB, SECRET, Bucket, Site, body_of, running, s3_store
+from tests.flow.upload_site import MIB, SECRET, Site, body_of, running
+from tests.flow.upload_world import Bucket, UploadWorld
 from tests.servers.seaweed import Seaweed
 from tests.support.monolith import (
     PERMISSION_TYPE,
     REPORT_TYPE,
     Asked,
     HangUp,
-    Monolith,
     Said,
+    Withheld,
     monolith,
     permit,
 )
@@ -31,30 +31,16 @@ CHUNKED = {"Transfer-Encoding": "chunked"}
 
 
 @dataclass
-class World:
+class World(UploadWorld):
     """One running proxy and its backend's scripts."""
 
-    site: Site
-    backend: Monolith
-    bucket: Bucket
     seaweed: Seaweed
-
-    def nothing_new(self, before: list[str]) -> None:
-        """Nothing is held and no object was added."""
-        self.site.at_rest()
-        self.bucket.without_unfinished()
-        # A write that was cut off may appear late; the second look takes it back.
-        eventually(lambda: set(self.objects()) <= set(before), "no new object")
-
-    def objects(self) -> list[str]:
-        return self.bucket.keys() + self.site.objects()
 
 
 @pytest.fixture(scope="module")
 def running_world(tmp_path_factory: pytest.TempPathFactory, seaweed: Seaweed) -> Iterator[World]:
     home = tmp_path_factory.mktemp("protocol")
-    bucket = Bucket(seaweed.client(), f"protocol-{uuid.uuid4().hex}")
-    user = (seaweed.access_key, seaweed.secret_key)
+    bucket = Bucket(seaweed, "protocol")
     with monolith(SECRET) as backend:
         host = seaweed.endpoint.removeprefix("http://")
         site = Site(
@@ -62,7 +48,7 @@ def running_world(tmp_path_factory: pytest.TempPathFactory, seaweed: Seaweed) ->
             backend,
             to_backend={"header_timeout": "1s"},
             store={
-                "objects": s3_store(home, seaweed.endpoint, bucket.name, user),
+                "objects": bucket.table(home),
                 "files": {"type": "local", "path": str(home / "objects")},
             },
             route=[
@@ -178,21 +164,14 @@ def test_a_clients_own_claims_never_reach_the_backend(world: World) -> None:
 
 
 def test_100_continue_waits_for_permission(world: World) -> None:
-    asked, release = threading.Event(), threading.Event()
-
-    def authorize(_: Asked) -> Said:
-        asked.set()
-        release.wait(10)
-        return permit()
-
-    world.backend.authorize = authorize
+    authorize = world.backend.authorize = Withheld(permit())
     body = body_of(70_000)
     with world.site.client() as client:
         fields = {"Content-Length": str(len(body)), "Expect": "100-continue"}
         client.head("PUT", "/files/continue", fields)
-        assert asked.wait(10)
+        assert authorize.reached.wait(10)
         assert client.nothing_for(0.3)
-        release.set()
+        authorize.released.set()
         assert client.sock.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
         client.send(body)
         assert client.response().upload["size"] == len(body)
@@ -271,16 +250,11 @@ def test_a_backend_that_hangs_up_or_says_nothing_is_named(world: World) -> None:
     def hang_up(asked: Asked) -> Said:
         raise HangUp
 
-    def sleep(asked: Asked) -> Said:
-        released.wait(10)
-        return permit()
-
-    released = threading.Event()
     world.backend.authorize = hang_up
     assert world.site.put("/files/hangs-up", b"x").body == b"502 backend: backend-closed\n"
-    world.backend.authorize = sleep
+    sleeping = world.backend.authorize = Withheld(permit())
     assert world.site.put("/files/sleeps", b"x").body == b"504 backend: backend-timeout\n"
-    released.set()
+    sleeping.released.set()
 
 
 @pytest.mark.parametrize(

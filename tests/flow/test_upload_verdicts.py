@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.flow.upload_site import MIB, SECRET, Bucket, Client, Site, body_of, running, s3_store
+from tests.flow.upload_site import MIB, SECRET, Client, Site, body_of, running
+from tests.flow.upload_world import Bucket, UploadWorld
 from tests.servers.seaweed import Seaweed
 from tests.support.fault_proxy import Act, Fault, FaultProxy, fault_proxy, refusal
-from tests.support.monolith import Asked, Monolith, Said, monolith, permit
+from tests.support.monolith import Asked, Said, Withheld, monolith, permit
 from tests.support.waiting import eventually
 
 DELETE, CREATE = b"DELETE /", b"?uploads HTTP"
@@ -24,15 +25,9 @@ DENIED, BUSY = refusal(403, "AccessDenied"), refusal(503, "SlowDown")
 
 
 @dataclass
-class World:
-    site: Site
-    backend: Monolith
-    bucket: Bucket
+class World(UploadWorld):
     storage: FaultProxy
     signer: Any
-
-    def objects(self) -> list[str]:
-        return self.bucket.keys() + self.site.objects()
 
     def begin(self, path: str, body: bytes) -> Client:
         """A whole upload whose answer is yet to come."""
@@ -55,8 +50,7 @@ class World:
 
 @contextmanager
 def started(home: Path, seaweed: Seaweed, **server: Any) -> Iterator[World]:
-    bucket = Bucket(seaweed.client(), f"verdicts-{uuid.uuid4().hex}")
-    user = (seaweed.access_key, seaweed.secret_key)
+    bucket = Bucket(seaweed, "verdicts")
     address = urlsplit(seaweed.endpoint)
     with monolith(SECRET) as backend, fault_proxy("127.0.0.1", address.port or 0) as storage:
         tuned = {"timeout": "1s", "attempts": 2}
@@ -65,7 +59,7 @@ def started(home: Path, seaweed: Seaweed, **server: Any) -> Iterator[World]:
             backend,
             server=server,
             store={
-                "objects": s3_store(home, storage.endpoint, bucket.name, user, **tuned),
+                "objects": bucket.table(home, endpoint=storage.endpoint, **tuned),
                 "files": {"type": "local", "path": str(home / "objects")},
             },
             route=[
@@ -245,20 +239,14 @@ def test_a_leftover_of_a_store_that_is_down_at_the_start_is_tried_again(
 def test_a_verdict_nobody_heard_before_the_kill_leaves_the_object_and_names_it(
     tmp_path: Path, seaweed: Seaweed
 ) -> None:
-    reached, released = threading.Event(), threading.Event()
-
-    def report(asked: Asked) -> Said:
-        reached.set()
-        released.wait(20)
-        return Said(409)
-
+    report = Withheld(Said(409))
     with started(tmp_path, seaweed) as world:
         world.backend.report = report
         with world.begin("/s3/reported", b"x"):
-            assert reached.wait(10)
+            assert report.reached.wait(10)
             (entry,) = world.site.journal()
             world.site.kill()
-        released.set()
+        report.released.set()
         world.site.start()
         world.site.forgotten()
         assert len(world.bucket.keys()) == 1

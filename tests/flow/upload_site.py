@@ -285,61 +285,6 @@ class Client:
         self.sock.close()
 
 
-class Bucket:
-    """An S3 bucket seen with boto3."""
-
-    def __init__(self, client: Any, name: str) -> None:
-        self.client = client
-        self.name = name
-        client.create_bucket(Bucket=name)
-
-    def read(self, key: str) -> bytes:
-        data: bytes = self.client.get_object(Bucket=self.name, Key=key)["Body"].read()
-        return data
-
-    def keys(self) -> list[str]:
-        listed = self.client.list_objects_v2(Bucket=self.name)
-        return [row["Key"] for row in listed.get("Contents", ())]
-
-    def unfinished(self) -> list[str]:
-        """Keys of multipart uploads nobody completed."""
-        listed = self.client.list_multipart_uploads(Bucket=self.name)
-        return [row["Key"] for row in listed.get("Uploads", ())]
-
-    def parts(self) -> int:
-        """Parts stored of all uploads that nobody completed."""
-        listed = self.client.list_multipart_uploads(Bucket=self.name).get("Uploads", ())
-        return sum(
-            len(
-                self.client.list_parts(
-                    Bucket=self.name, Key=row["Key"], UploadId=row["UploadId"]
-                ).get("Parts", ())
-            )
-            for row in listed
-        )
-
-    def without_unfinished(self) -> None:
-        """Wait until no multipart upload is listed."""
-        eventually(lambda: not self.unfinished(), "no unfinished upload", within=10)
-
-
-def s3_store(home: Path, endpoint: str, bucket: str, user: tuple[str, str], **more: Any) -> Any:
-    """The table of an S3 store. `user`: access and secret key."""
-    for name, value in zip(("access_key", "secret_key"), user, strict=True):
-        home.mkdir(parents=True, exist_ok=True)
-        write_private(home / name, value)
-    return {
-        "type": "s3",
-        "bucket": bucket,
-        "endpoint": endpoint,
-        "addressing": "path",
-        "access_key_file": str(home / "access_key"),
-        "secret_key_file": str(home / "secret_key"),
-        "part_size": "5MiB",
-        **more,
-    }
-
-
 def write_private(path: Path, text: str) -> None:
     """Only for us to read, as a secret should be."""
     path.touch(mode=0o600)

@@ -6,10 +6,10 @@ import ipaddress
 import pytest
 
 from fastproxy.config.schema import Limits
-from fastproxy.deadlines import Deadlines
 from fastproxy.exchange import Exchange
 from fastproxy.front.context import FrontContext
-from fastproxy.reactor import Reactor
+from fastproxy.loop.deadlines import Deadlines
+from fastproxy.loop.reactor import Reactor
 from fastproxy.wire.head import RequestHeadParser
 from fastproxy.wire.scratch import Scratch
 from tests.front.test_server import Reports, hello
@@ -41,6 +41,8 @@ def context_of(*networks: str) -> FrontContext:
         (b"2001:DB8:6:0::1", "2001:db8:6::1"),
         (b"203.0.113.7, , 10.1.1.1,", "203.0.113.7"),
         (b"10.3.3.3, 10.2.2.2, 10.1.1.1", "10.3.3.3"),  # all ours: whoever came first
+        (b"6.6.6.6" + b",10.1.1.1" * 31, "6.6.6.6"),
+        (b"6.6.6.6" + b",10.1.1.1" * 32, "10.1.1.1"),  # who has so many proxies of his own?
         (b"10.3.3.3, unknown, 10.1.1.1", "10.1.1.1"),  # left of what nobody can read: nothing
         (b"203.0.113.7, 10.1.1.1:4711", ""),
         (b"203.0.113.7, unknown", ""),

@@ -13,7 +13,7 @@ from unittest.mock import patch
 import pytest
 import uvloop
 
-from fastproxy.crowd import Crowd, Seat
+from fastproxy.front.client_counts import ClientCounts, Seat
 from fastproxy.front.doors import Doors
 from tests.support.waiting import until
 
@@ -54,8 +54,8 @@ class Place:
 
     def __init__(self, listeners: Sequence[socket.socket]) -> None:
         self.listeners = listeners
-        crowd = Crowd(2)
-        self.one, self.other = Worker(crowd.seat(0)), Worker(crowd.seat(1))
+        client_counts = ClientCounts(2)
+        self.one, self.other = Worker(client_counts.seat(0)), Worker(client_counts.seat(1))
         self._socks: list[socket.socket] = []
 
     def connect(self, count: int) -> None:
@@ -127,6 +127,56 @@ def test_who_is_ahead_leaves_clients_to_the_other(families: Sequence[Family]) ->
         place.connect(3)
         await until(lambda: len(place.other.clients) == 3)
         assert len(place.one.clients) == TOLERATED + 1
+
+    at_a_place(use, families)
+
+
+@listening_on
+@patch("fastproxy.front.doors._LONG_S", 0.0)
+def test_several_are_let_in_a_turn(families: Sequence[Family]) -> None:
+    async def use(place: Place) -> None:
+        place.connect(64)
+        await place.one.open(place.listeners)
+        turns = 0
+        while len(place.one.clients) < 64:
+            turns += 1
+            await asyncio.sleep(0)
+        assert turns <= 32
+
+    at_a_place(use, families)
+
+
+@listening_on
+@patch("fastproxy.front.doors._LONG_S", 0.0)
+def test_whoever_was_let_in_is_in_when_all_has_settled(families: Sequence[Family]) -> None:
+    async def use(place: Place) -> None:
+        place.connect(12)
+        await place.one.open(place.listeners)
+        while not place.one.doors._entering:  # noqa: ASYNC110 -- turn by turn
+            await asyncio.sleep(0)
+        coming = len(place.one.clients) + len(place.one.doors._entering)
+        place.one.doors.shut()
+        await place.one.doors.settled()
+        let_in = len(place.one.clients)
+        assert let_in > coming  # the loop's own, too
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert len(place.one.clients) == let_in
+
+    at_a_place(use, families)
+
+
+@listening_on
+def test_while_turns_are_short_the_loop_alone_lets_in(families: Sequence[Family]) -> None:
+    async def use(place: Place) -> None:
+        with (
+            patch("fastproxy.front.doors._LONG_S", math.inf),
+            patch.object(place.one.doors, "_let_in_more") as more,
+        ):
+            place.connect(64)
+            await place.one.open(place.listeners)
+            await until(lambda: len(place.one.clients) == 64)
+        more.assert_not_called()
 
     at_a_place(use, families)
 

@@ -13,14 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastproxy.config.schema import Limits
-from fastproxy.crowd import Crowd, Seat
-from fastproxy.deadlines import Deadlines
 from fastproxy.exchange import Exchange
+from fastproxy.front.client_counts import ClientCounts, Seat
 from fastproxy.front.context import FrontContext
 from fastproxy.front.entrance import Arrival, Entrance
-from fastproxy.front.secure import READ_BYTES, SecureChannel
+from fastproxy.front.secure.channel import SecureChannel
+from fastproxy.front.secure.reading import READ_BYTES
 from fastproxy.front.server import _ClientProtocol
-from fastproxy.reactor import Reactor
+from fastproxy.loop.deadlines import Deadlines
+from fastproxy.loop.reactor import Reactor
 from fastproxy.tls import CertificateFiles, Certificates
 from fastproxy.wire.head import RequestHeadParser
 from fastproxy.wire.scratch import Scratch
@@ -248,8 +249,8 @@ def test_one_client_too_many_is_closed_before_its_handshake(certificates: Certif
 
 def test_who_has_come_in_is_not_taken_for_one_that_has_gone() -> None:
     def story() -> None:
-        crowd = Crowd(2)
-        seat, other = crowd.seat(0), crowd.seat(1)
+        client_counts = ClientCounts(2)
+        seat, other = client_counts.seat(0), client_counts.seat(1)
         seat.take()
         other.take()
         site = Site(Served(), seat=seat)
@@ -567,7 +568,7 @@ def test_what_tls_itself_says_to_who_does_not_read_is_bounded(certificates: Cert
         raw.room = 0
         channel = channel_of(raw)
         for _ in range(300):
-            channel._outgoing.write(bytes(1000))  # as OpenSSL answers key updates
+            channel._records._outgoing.write(bytes(1000))  # as OpenSSL answers key updates
             raw.deliver(client.encrypt(b"\r\n"))
         await turn()
         assert raw.ended == "aborted"

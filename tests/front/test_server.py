@@ -1,21 +1,24 @@
 """The front in this process: what connections leave in memory, and how it listens."""
 
 import asyncio
+import contextlib
 import gc
 import socket
 import struct
 from collections.abc import Awaitable, Callable
 from unittest.mock import Mock
 
+import pytest
 import uvloop
 
-from fastproxy.config.schema import Limits
-from fastproxy.deadlines import Deadlines
+from fastproxy.config.schema import Duration, Limits
+from fastproxy.errors import BadForm
 from fastproxy.exchange import Exchange
 from fastproxy.front.connection import ClientConnection
 from fastproxy.front.context import FrontContext
 from fastproxy.front.server import FrontServer
-from fastproxy.reactor import Reactor
+from fastproxy.loop.deadlines import Deadlines
+from fastproxy.loop.reactor import Reactor
 from fastproxy.wire.head import RequestHeadParser
 from fastproxy.wire.scratch import Scratch
 from tests.support.waiting import until
@@ -159,6 +162,48 @@ def test_a_deep_pipeline_is_served_without_recursion() -> None:
     with_front(use)
 
 
+class Refusing:
+    """The Sink and DirectSink of a body of which it refuses the first bytes."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._memory = memoryview(bytearray(100))
+        exchange.sink = exchange.direct = self
+        exchange.send_continue()
+        exchange.want_body()
+
+    def room(self) -> int:
+        return len(self._memory)
+
+    def get_buffer(self) -> memoryview:
+        return self._memory
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._exchange.fail(BadForm("refused"))
+
+    def body_data(self, pieces: list[memoryview]) -> None:
+        raise AssertionError
+
+    def body_end(self) -> None:
+        raise AssertionError
+
+
+def test_who_is_refused_as_its_body_ends_leaves_no_connection() -> None:
+    async def use(context: FrontContext, address: tuple[str, int], reports: Reports) -> None:
+        def ask() -> None:
+            with socket.create_connection(address, 30) as sock:
+                sock.sendall(b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n")
+                sock.sendall(b"Expect: 100-continue\r\n\r\n")
+                assert sock.recv(1000).startswith(b"HTTP/1.1 100 ")
+                sock.sendall(b"all")
+                assert sock.recv(1000).startswith(b"HTTP/1.1 400 ")
+
+        await asyncio.to_thread(ask)
+        await until(lambda: not context.connections)
+
+    with_front(use, Refusing)
+
+
 def test_draining_ends_idle_connections_and_finishes_the_others() -> None:
     held: list[Exchange] = []
 
@@ -246,3 +291,110 @@ def test_draining_waits_until_a_slow_reader_has_its_answer() -> None:
         sock.close()
 
     with_front(use, lambda exchange: exchange.answer(200, [], body))
+
+
+LAST = b"GET / HTTP/1.0\r\n\r\n"
+
+
+def everything(sock: socket.socket) -> bytes:
+    """All that comes until the end; ConnectionResetError if that is how it ends."""
+    found = bytearray()
+    while data := sock.recv(1 << 20):
+        found += data
+    return bytes(found)
+
+
+def test_bytes_that_come_behind_the_last_request_do_not_reset_its_answer() -> None:
+    sock = socket.socket()
+    sock.settimeout(30)
+
+    def send_more_then_answer(exchange: Exchange) -> None:
+        sock.sendall(b"\r\n")  # while we are at work: nobody can have read it
+        exchange.answer(200, [], b"hello")
+
+    async def use(context: FrontContext, address: tuple[str, int], reports: Reports) -> None:
+        await asyncio.to_thread(sock.connect, address)
+        sock.sendall(LAST)
+        assert (await asyncio.to_thread(everything, sock)).endswith(b"hello")
+        sock.sendall(b"\r\n")  # it may go on, within a budget, until it ends
+        sock.close()
+        await until(lambda: not context.connections)
+
+    with_front(use, send_more_then_answer)
+
+
+def test_a_client_that_writes_while_it_reads_its_last_answer_gets_all_of_it() -> None:
+    body = bytes(8 << 20)
+
+    async def use(context: FrontContext, address: tuple[str, int], reports: Reports) -> None:
+        with socket.socket() as sock:
+            sock.settimeout(30)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            await asyncio.to_thread(sock.connect, address)
+            sock.sendall(LAST)
+            await until(lambda: reports.count == 1)
+            sock.sendall(b"\r\n")
+            assert (await asyncio.to_thread(everything, sock)).endswith(body)
+        await until(lambda: not context.connections)
+
+    with_front(use, lambda exchange: exchange.answer(200, [], body))
+
+
+def test_a_client_that_does_not_end_is_left_after_the_time_for_lingering() -> None:
+    limits = Limits(lingering_timeout=Duration(0.05))
+
+    async def use(context: FrontContext, address: tuple[str, int], reports: Reports) -> None:
+        with socket.create_connection(address, 30) as sock:
+            sock.sendall(LAST + b"\r\nmore")
+            await until(lambda: not context.connections)
+
+    with_front(use, limits=limits)
+
+
+def test_what_lingering_drops_is_no_sign_that_a_client_takes_its_answer() -> None:
+    limits = Limits(send_timeout=Duration(0.2))
+
+    async def use(context: FrontContext, address: tuple[str, int], reports: Reports) -> None:
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(sock, address)
+            sock.send(LAST)
+            await until(lambda: reports.count == 1)
+
+            def is_gone() -> bool:
+                with contextlib.suppress(OSError):
+                    sock.send(b"\n")
+                return not context.connections
+
+            await until(is_gone)
+
+    with_front(use, lambda exchange: exchange.answer(200, [], bytes(8 << 20)), limits)
+
+
+@pytest.mark.parametrize("more", [b"", b"\r\nmore"])
+def test_who_waits_for_long_and_leaves_is_noticed_also_behind_bytes_that_nobody_reads(
+    more: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fastproxy.front.life._PROBE_S", 0.1)
+
+    def park(exchange: Exchange) -> None:
+        exchange.is_parked = True
+
+    async def use(context: FrontContext, address: tuple[str, int], reports: Reports) -> None:
+        with (
+            socket.create_connection(address, 30) as at_once,
+            socket.create_connection(address, 30) as later,
+        ):
+            at_once.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n" + more)
+            later.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+            await until(lambda: sum(one.is_serving for one in context.connections) == 2)
+            later.sendall(more)
+            paused = 1 if more else 0
+            await until(
+                lambda: sum(not one._link.is_reading for one in context.connections) == paused
+            )
+        await until(lambda: not context.connections)
+        assert reports.count == 2
+
+    with_front(use, park)

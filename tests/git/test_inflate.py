@@ -63,3 +63,22 @@ def test_the_limit_is_for_what_comes_out() -> None:
     assert sum(map(len, read(packed, 100, b"gzip", 100_000))) == 100_000
     with pytest.raises(BodyTooLarge):
         read(packed, 100, b"gzip", 99_999)
+
+
+def test_while_a_bomb_goes_off_others_have_their_turn() -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def play() -> None:
+        waiting = asyncio.ensure_future(others())
+        bomb = gzip.compress(bytes(8 << 20))
+        pieces = [piece async for piece in decoded(pieces_of(bomb, MANY), b"gzip", MANY)]
+        waiting.cancel()
+        assert turns >= len(pieces) == 128
+
+    asyncio.run(play())

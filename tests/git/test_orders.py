@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastproxy.errors import BadOrder
-from fastproxy.git import orders
+from fastproxy.git import gitlab_orders, orders
 
 LEFT, RIGHT = "a" * 40, "b" * 40
 SNAKE = {"storage_name": "default", "relative_path": "@hashed/x.git"}
@@ -25,13 +25,13 @@ def read(kind: type[Any], said: object) -> Any:
 
 def test_gitlabs_words_are_understood() -> None:
     blob = {"GitalyServer": {}, "GetBlobRequest": {"repository": SNAKE, "oid": LEFT, "limit": -1}}
-    assert read(orders.GitlabBlob, blob) == orders.Blob(repository=NAME, oid=LEFT)
+    assert read(gitlab_orders.GitlabBlob, blob) == orders.Blob(repository=NAME, oid=LEFT)
     between = {"repository": CAMEL, "leftCommitId": LEFT, "rightCommitId": RIGHT}
     difference = orders.Difference(repository=NAME, left=LEFT, right=RIGHT)
     for word in ("RawDiffRequest", "RawPatchRequest"):
-        assert read(orders.GitlabDiff, {word: json.dumps(between)}) == difference
+        assert read(gitlab_orders.GitlabDiff, {word: json.dumps(between)}) == difference
     snapshot = {"GetSnapshotRequest": json.dumps({"repository": CAMEL})}
-    assert read(orders.GitlabSnapshot, snapshot) == orders.Snapshot(repository=NAME)
+    assert read(gitlab_orders.GitlabSnapshot, snapshot) == orders.Snapshot(repository=NAME)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_the_format_is_that_of_the_name(path: str, form: str) -> None:
         "GitalyRepository": SNAKE,
         "DisableCache": True,
     }
-    found = read(orders.GitlabArchive, said)
+    found = read(gitlab_orders.GitlabArchive, said)
     assert (found.format, found.prefix, found.cache) == (form, "x-main/", False)
     assert found.file_name == f"x-main.{form}"
 
@@ -75,9 +75,26 @@ def told(message: bytes) -> dict[str, str]:
 
 @pytest.mark.parametrize(("form", "name"), [*enumerate(("zip", "tar", "tar.gz", "tar.bz2"))])
 def test_an_archive_is_ordered_by_a_message_for_gitaly(form: int, name: str) -> None:
-    found = read(orders.GitlabArchive, told(request(field(5, b"docs"), field(8, 1), form=form)))
+    found = read(gitlab_orders.GitlabArchive, told(request(field(5, b"docs"), form=form)))
     expected = {"repository": NAME, "commit": LEFT, "prefix": "x-main/", "path": "docs"}
     assert found == msgspec.convert({**expected, "format": name}, orders.Archive)
+
+
+def test_all_that_a_message_for_gitaly_says_of_an_archive_is_heard() -> None:
+    said = request(
+        field(5, b"docs/"), field(6, b"docs/a"), field(6, b"docs/b"), field(7, 1), field(8, 1)
+    )
+    found = read(gitlab_orders.GitlabArchive, told(said))
+    assert (found.path, found.exclude) == ("docs", ("docs/a", "docs/b"))
+    assert (found.elide, found.pointers) == (True, orders.Pointers.WARN)
+    plain = read(gitlab_orders.GitlabArchive, told(request(field(7, 0), field(8, 0))))
+    assert (plain.exclude, plain.elide) == ((), False)
+    assert plain.pointers is orders.Pointers.SEND
+
+
+def test_a_field_that_nobody_knows_is_not_passed_over() -> None:
+    with pytest.raises(BadOrder, match="field 9 is not known"):
+        read(gitlab_orders.GitlabArchive, told(request(field(9, 1))))
 
 
 @pytest.mark.parametrize(
@@ -86,29 +103,34 @@ def test_an_archive_is_ordered_by_a_message_for_gitaly(form: int, name: str) -> 
         *(b"\xff" * 20, b"\x0a", b"\x0a\x05ab", b"\x0d\x01\x02\x03\x04", b"\x0a\x00" * 65),
         *(request(commit=b"--remote=x"), request(commit=b""), request(form=4), request()[:-1]),
         *(request(field(5, b"../x")), request(field(5, b"--output=x")), request(field(5, b"\xff"))),
-        *(request(field(6, b"secret")), field(1, 7), request(field(3, b"/etc"))),
+        *(field(1, 7), request(field(3, b"/etc")), request(field(6, 1)), request(field(7, b"x"))),
+        *(request(field(6, b"../x")), request(field(6, b":(glob)*")), request(field(6, b"."))),
+        request(field(5, b"docs"), field(6, b"docs2/a"), field(7, 1)),
+        request(*[field(6, b"%d" % number) for number in range(65)]),
     ],
 )
 def test_a_message_that_must_not_be_followed_is_the_backends_fault(message: bytes) -> None:
     with pytest.raises(BadOrder):
-        read(orders.GitlabArchive, told(message))
+        read(gitlab_orders.GitlabArchive, told(message))
 
 
 @given(st.binary(max_size=200))
 def test_no_message_is_a_bug_of_ours(message: bytes) -> None:
     with suppress(BadOrder):
-        read(orders.GitlabArchive, told(message))
+        read(gitlab_orders.GitlabArchive, told(message))
 
 
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        (orders.GitlabDiff, {}),
-        (orders.GitlabDiff, {"RawDiffRequest": "{"}),
-        (orders.GitlabSnapshot, {"GetSnapshotRequest": "[]"}),
-        (orders.GitlabArchive, {"GitalyRepository": SNAKE, "CommitId": LEFT}),
+        (gitlab_orders.GitlabDiff, {}),
+        (gitlab_orders.GitlabDiff, {"RawDiffRequest": "{"}),
+        (gitlab_orders.GitlabSnapshot, {"GetSnapshotRequest": "[]"}),
+        (gitlab_orders.GitlabArchive, {"ArchivePath": "/x", "GetArchiveRequest": "é"}),
+        (gitlab_orders.GitlabArchive, {"ArchivePath": "/x", "GetArchiveRequest": "a"}),
+        (gitlab_orders.GitlabArchive, {"GitalyRepository": SNAKE, "CommitId": LEFT}),
         (
-            orders.GitlabArchive,
+            gitlab_orders.GitlabArchive,
             {
                 "GitalyRepository": SNAKE,
                 "CommitId": LEFT,
@@ -132,10 +154,30 @@ def test_ids_are_whole_and_nothing_else(id_: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (orders.Blob, {"oid": LEFT}),
+        (orders.Difference, {"left": LEFT, "right": RIGHT}),
+        (orders.Snapshot, {}),
+        (orders.Archive, {"commit": LEFT}),
+    ],
+)
+def test_a_key_of_an_order_that_nobody_knows_is_not_passed_over(
+    kind: type[Any], said: dict[str, object]
+) -> None:
+    whole = {"repository": "x", **said}
+    assert msgspec.json.decode(json.dumps(whole), type=kind).repository == "x"
+    with pytest.raises(msgspec.ValidationError, match="excludes"):
+        msgspec.json.decode(json.dumps({**whole, "excludes": ["secrets"]}), type=kind)
+
+
+@pytest.mark.parametrize(
     "names",
     [
         *({"prefix": "/x"}, {"prefix": "a/../../b"}, {"prefix": ".."}, {"prefix": "a\nb"}),
         *({"path": "--output=x"}, {"path": ":(glob)*"}, {"path": "../x"}, {"path": "/etc"}),
+        *({"exclude": ["/x"]}, {"exclude": ["-x"]}, {"exclude": [""]}, {"exclude": ["a\0"]}),
+        {"path": "a", "exclude": ["a/"], "elide": True},
         {"prefix": "x" * 513},
     ],
 )
@@ -143,3 +185,28 @@ def test_names_in_archives_stay_where_they_are(names: dict[str, str]) -> None:
     said = {"repository": "x", "commit": LEFT, **names}
     with pytest.raises(msgspec.ValidationError):
         msgspec.json.decode(json.dumps(said), type=orders.Archive)
+
+
+@pytest.mark.parametrize(
+    ("said", "contents"),
+    [
+        ({}, (LEFT,)),
+        ({"path": "./a//b/"}, (LEFT, ":(top,literal)a/b")),
+        ({"path": "a", "elide": True}, (f"{LEFT}:a",)),
+        ({"path": ".", "elide": True}, (LEFT,)),
+        ({"exclude": ["*"]}, (LEFT, ":(top,exclude,literal)*")),
+        (
+            {"path": "a/", "exclude": ["a/b", "./a/c"]},
+            (LEFT, ":(top,literal)a", ":(top,exclude,literal)a/b", ":(top,exclude,literal)a/c"),
+        ),
+        (
+            {"path": "a/", "exclude": ["a/a/b"], "elide": True},
+            (f"{LEFT}:a", ":(top,exclude,literal)a/b"),
+        ),
+    ],
+)
+def test_git_is_told_which_paths_of_which_tree(
+    said: dict[str, object], contents: tuple[str, ...]
+) -> None:
+    order = {"repository": "x", "commit": LEFT, **said}
+    assert msgspec.json.decode(json.dumps(order), type=orders.Archive).contents == contents

@@ -14,7 +14,7 @@ from fastproxy.errors import BadBody, GitBusy, GitFailed
 from fastproxy.git import process as process_room
 from fastproxy.git.command import Command
 from fastproxy.git.conversation import answers
-from fastproxy.git.held import Held
+from fastproxy.git.held import Disk, Held
 from fastproxy.git.process import GitProcess
 from fastproxy.git.processes import Processes
 
@@ -66,7 +66,7 @@ async def said(*pieces: bytes) -> AsyncIterator[bytes]:
 
 
 async def whole(process: GitProcess, *question: bytes) -> bytes:
-    pieces = answers(process, said(*question), Held(1 << 30))
+    pieces = answers(process, said(*question), Held(1 << 30, Disk()))
     return b"".join([piece async for piece in pieces])
 
 
@@ -114,7 +114,7 @@ def test_a_question_that_breaks_ends_the_program(directory: int) -> None:
     async def play() -> None:
         async with await bench().start(program(directory, ECHO)) as process:
             with pytest.raises(BadBody):
-                async for _ in answers(process, broken(), Held(1 << 30)):
+                async for _ in answers(process, broken(), Held(1 << 30, Disk())):
                     pass
             assert await process.ended() == 0
 

@@ -11,7 +11,9 @@ from fastproxy.git.repository import opened
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    (tmp_path / "root/group/a.git").mkdir(parents=True)
+    for part in ("objects", "refs"):
+        (tmp_path / "root/group/a.git" / part).mkdir(parents=True)
+    (tmp_path / "root/group/a.git/HEAD").symlink_to("refs/heads/main")
     (tmp_path / "root/file").touch()
     (tmp_path / "outside").mkdir()
     (tmp_path / "root/out").symlink_to(tmp_path / "outside")
@@ -38,6 +40,7 @@ def test_the_root_itself_may_be_a_link(root: Path, tmp_path: Path) -> None:
     [
         *("", "/", ".", "..", "../outside", "group/../../outside", "group//a.git", "group/a.git/"),
         *("/group/a.git", "out", "group/link", "file", "absent", "group/a.git\0", "x" * 300),
+        *("group", "group/a.git/objects"),
     ],
 )
 def test_no_other_name_leads_anywhere(root: Path, name: str) -> None:

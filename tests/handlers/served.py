@@ -15,13 +15,13 @@ import h11
 import uvloop
 
 from fastproxy.config.schema import Limits
-from fastproxy.deadlines import Deadlines
 from fastproxy.errors import Bug, FastproxyError
 from fastproxy.exchange import Exchange
 from fastproxy.front.context import FrontContext
 from fastproxy.front.server import FrontServer
 from fastproxy.handlers.coroutine import Tasks
-from fastproxy.reactor import Reactor
+from fastproxy.loop.deadlines import Deadlines
+from fastproxy.loop.reactor import Reactor
 from fastproxy.routes import normalise_path
 from fastproxy.wire.head import RequestHeadParser
 from fastproxy.wire.scratch import Scratch

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import weakref
 
 import pytest
 
@@ -10,6 +11,7 @@ from fastproxy.exchange import Stage
 from fastproxy.handlers.coroutine import HIGH_WATER, Dialogue, ExchangeOver, OnLeave, Tasks
 from fastproxy.message import ResponseHead
 from tests.handlers.memory_client import MemoryClient, exchange_of
+from tests.support.collector import no_collections
 
 
 def head(length=None):
@@ -434,3 +436,26 @@ def test_stopping_lets_what_ends_in_time_end():
 
 def test_a_stop_without_tasks_is_quick():
     asyncio.run(Tasks().stop(grace_s=60))
+
+
+def test_what_a_handler_held_is_gone_with_its_client_and_waits_for_no_collector():
+    class Held:
+        """Something that can be looked for."""
+
+    async def play():
+        seen = []
+
+        async def work(dialogue):
+            held = Held()
+            seen.append(weakref.ref(held))
+            await dialogue.body.read()
+
+        scene = Scene(work, method=b"PUT", length=5)
+        await scene.until(lambda: seen)
+        scene.leave(ClientGone())
+        await scene.ended()
+        await asyncio.sleep(0)
+        assert seen[0]() is None
+
+    with no_collections():
+        asyncio.run(play())

@@ -20,7 +20,7 @@ trap 'rm -rf "$copy"' EXIT
 cp "$root/setup.py" "$root/pyproject.toml" "$root/LICENSE" "$copy"
 tar -C "$root" --exclude=__pycache__ -cf - fastproxy | tar -C "$copy" -xf -
 mkdir "$copy/tests"
-for part in __init__.py conftest.py chunker conformance express fuzz isolated support test_readiness.py wire; do
+for part in __init__.py conftest.py chunker conformance express fuzz isolated loop support wire; do
     cp -r "$root/tests/$part" "$copy/tests"
 done
 touch "$copy/README.md"

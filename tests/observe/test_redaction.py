@@ -27,6 +27,7 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.s3cr3tSignature-_"
         "Bearer s3cr3ts3cr3t",
         f"token was {JWT}",
         f"Gitlab-Workhorse-Api-Request: {JWT}",
+        f"glpat-{JWT}",
         "postgres://user:s3cr3t@host/db",
     ],
 )
@@ -51,3 +52,9 @@ def test_ordinary_text_stays(text: str) -> None:
 
 def test_what_follows_a_secret_in_a_query_stays() -> None:
     assert redact("?sig=a&part=3") == f"?sig={REDACTED}&part=3"
+
+
+@pytest.mark.parametrize("part", ["a.", "eyJ-", "eyJ-.", "Bearer ", "cookie '"])
+def test_a_client_cannot_make_it_long(part: str) -> None:
+    """Time in proportion to the square of this would end the test, and stops a worker."""
+    assert redact(part * (1 << 18))

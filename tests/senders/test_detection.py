@@ -31,6 +31,11 @@ TEXT = b"text/plain; charset=utf-8"
         (b'\xef\xbb\xbf <?xml version="1.0"?>\n<!-- a --> <svg xmlns="x">', b"image/svg+xml"),
         (b'<!DOCTYPE svg PUBLIC "x">\n<SVG>', b"image/svg+xml"),
         (b"<svgx>", TEXT),
+        (b"<!-- <svg> --><!-->--><svg>", b"image/svg+xml"),
+        (b"<!-- --><b><!-- --><svg>", TEXT),
+        (b"<!---->" * 585, TEXT),  # in no more time than others
+        (b"<!--" * 1024, TEXT),
+        (b"<?xml " * 682, TEXT),
         (b"%PDF-1.7", b"application/pdf"),
         (b"GIF89a;", b"image/gif"),
         (b"\x89PNG\r\n\x1a\n", b"image/png"),

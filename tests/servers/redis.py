@@ -4,6 +4,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from redis import Redis
 from redis.exceptions import ConnectionError as Disconnected
@@ -16,9 +17,14 @@ from tests.support.waiting import eventually
 class RedisServer:
     """It keeps nothing on disk: what starts again is empty."""
 
-    def __init__(self, folder: str, *options: str) -> None:
+    def __init__(self, folder: str, *options: str, password: str = "", user: str = "") -> None:
+        """`password`: of everybody, `user`: one line of its ACL."""
         self.port = free_port()
-        self.client = Redis(port=self.port, socket_timeout=20)
+        self.client = Redis(port=self.port, password=password or None, socket_timeout=20)
+        if password:
+            options += ("--requirepass", password, "--masterauth", password)
+        if user:
+            options += ("--user", *user.split())
         self._command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1"]
         self._command += ["--save", "", "--dir", folder, *options]
         self._process: subprocess.Popen[bytes] | None = None
@@ -54,10 +60,12 @@ class RedisServer:
 
 
 @contextmanager
-def redis_server(*options: str, is_started: bool = True) -> Iterator[RedisServer]:
+def redis_server(
+    *options: str, is_started: bool = True, password: str = "", user: str = ""
+) -> Iterator[RedisServer]:
     """One that is gone when the block ends."""
     with tempfile.TemporaryDirectory(prefix="fp-") as folder:
-        server = RedisServer(folder, *options)
+        server = RedisServer(folder, *options, password=password, user=user)
         try:
             if is_started:
                 server.start()
@@ -65,3 +73,38 @@ def redis_server(*options: str, is_started: bool = True) -> Iterator[RedisServer
         finally:
             server.client.close()
             server.stop()
+
+
+MASTER = "gitlab-redis"
+
+
+@contextmanager
+def sentinel(master: RedisServer, replicas: int, password: str) -> Iterator[Redis]:
+    """One that watches `master` and knows of so many replicas; what speaks to it."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="fp-") as folder:
+        file = Path(folder, "sentinel.conf")
+        file.write_text(
+            f"port {port}\nbind 127.0.0.1\ndir {folder}\nrequirepass {password}\n"
+            f"sentinel monitor {MASTER} 127.0.0.1 {master.port} 1\n"
+            f"sentinel auth-pass {MASTER} {password}\n"
+            f"sentinel down-after-milliseconds {MASTER} 500\n"
+            f"sentinel failover-timeout {MASTER} 3000\n"
+        )
+        command = mortal(["redis-server", str(file), "--sentinel"])
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        client = Redis(port=port, password=password, socket_timeout=20)
+
+        def knows_all() -> bool:
+            try:
+                return len(client.execute_command("SENTINEL", "REPLICAS", MASTER)) == replicas
+            except Disconnected:
+                return False
+
+        try:
+            eventually(knows_all, "the sentinel knows all replicas", within=30)
+            yield client
+        finally:
+            client.close()
+            process.kill()
+            process.wait()

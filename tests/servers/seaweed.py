@@ -44,6 +44,16 @@ class Seaweed:
     secret_key: str = "testsecret0123456789"
     region: str = "us-east-1"
 
+    def keys(self, home: Path) -> str:
+        """Lines for the table of a store, which name the user's keys in files beneath `home`."""
+        lines = []
+        for name, text in (("access_key", self.access_key), ("secret_key", self.secret_key)):
+            file = home / name
+            file.touch(mode=0o600)
+            file.write_text(text)
+            lines.append(f'{name}_file = "{file}"')
+        return "\n".join(lines)
+
     def client(self) -> Any:
         """A boto3 client: the witness that shares no code with us."""
         return boto3.client(

@@ -13,10 +13,10 @@ import threading
 from pathlib import Path
 
 from fastproxy.config.schema import Config, Duration, FixedRoute, Log, Server
-from fastproxy.context import WorkerContext
 from fastproxy.observe.access_log import begin_record
 from fastproxy.service.master import run_master
 from fastproxy.service.worker import run_worker
+from fastproxy.worker.context import WorkerContext
 
 
 def load() -> Config:

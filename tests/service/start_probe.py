@@ -13,17 +13,29 @@ import threading
 from typing import Any
 
 HEAVY = ("aioboto3", "boto3", "botocore", "aiobotocore", "aiohttp", "s3transfer")
+# Of rooms that the configuration does not ask for, and what others would bring along.
+ELSEWHERE = (
+    "difflib",
+    "fastproxy.handlers.forms.listing",
+    "fastproxy.handlers.static.deploy_page",
+    "fastproxy.handlers.waiting.poll",
+    "fastproxy.senders.objects",
+    "fastproxy.senders.registry",
+    "mimetypes",
+)
 
 
 @dataclasses.dataclass
 class Findings:
-    """`late`: modules that the worker imported, not the master. Heavy ones when it accepts, and
-    when it is warm. `contexts`: TLS contexts there are when it accepts. `stopping`: what of the
-    heavy ones the event loop's own thread opened while it was serving.
+    """`late`: modules that the worker imported, not the master. `heavy` and `elsewhere`: which of
+    those above are there when it accepts; `heavy_when_warm`: when it is warm. `contexts`: TLS
+    contexts there are when it accepts. `stopping`: what of the heavy ones the event loop's own
+    thread opened while it was serving.
     """
 
     late: list[str]
     heavy: list[str]
+    elsewhere: list[str]
     contexts: int
     heavy_when_warm: list[str]
     stopping: list[str]
@@ -49,18 +61,18 @@ def watch(opened: list[str]) -> None:
 def start(path: str) -> Findings:
     """As `fastproxy serve` does."""
     from fastproxy.config.check import load_judged
-    from fastproxy.context import WorkerContext
     from fastproxy.observe.access_log import AccessLog
     from fastproxy.observe.catalog import route_names
     from fastproxy.observe.metrics import Board
     from fastproxy.service.master import run_worker
     from fastproxy.service.worker import Serving, _application
     from fastproxy.upstream.origin import tls_context
+    from fastproxy.worker.context import WorkerContext
 
     config, _ = load_judged(path)
     metrics = Board(route_names(config), 1, "0").worker(0)
     access_log = AccessLog("off", metrics.cell("fastproxy_access_log_dropped_total"))
-    found = Findings([], [], 0, [], [])
+    found = Findings([], [], [], 0, [], [])
     before = set(sys.modules)
 
     class Watched:
@@ -75,6 +87,7 @@ def start(path: str) -> Findings:
                 name for name in set(sys.modules) - before if name.startswith("fastproxy.")
             )
             found.heavy = heavy()
+            found.elsewhere = [name for name in ELSEWHERE if name in sys.modules]
             found.contexts = tls_context.cache_info().currsize
             watch(found.stopping)
 

@@ -1,13 +1,15 @@
+import contextlib
 import json
 import os
 import signal
 import socket
 from pathlib import Path
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from fastproxy.observe.metrics import Board
-from fastproxy.service.admin import HEAD_BYTES, respond
+from fastproxy.service.admin import HEAD_BYTES, MAX_CONNECTIONS, is_named, respond
 from tests.service.running import answer, ask, eventually, running
 
 
@@ -68,6 +70,49 @@ def test_a_silent_client_does_not_hold_up_others(tmp_path: Path) -> None:
     with running(tmp_path) as master, socket.socket(socket.AF_UNIX) as silent:
         silent.connect(str(master.admin))
         assert master.admin_get("/healthz")[0] == 200
+
+
+def test_of_many_silent_clients_the_oldest_gives_way(tmp_path: Path) -> None:
+    with running(tmp_path) as master, contextlib.ExitStack() as stack:
+        silent = [socket.socket(socket.AF_UNIX) for _ in range(MAX_CONNECTIONS)]
+        for sock in silent:
+            stack.enter_context(sock)
+            sock.connect(str(master.admin))
+        assert master.admin_get("/healthz")[0] == 200
+        silent[0].settimeout(20)
+        assert silent[0].recv(1) == b""
+        silent[1].sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
+        assert answer(silent[1])[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "is_safe"),
+    [
+        *((host, True) for host in ("127.0.0.1:9100", "[::1]:9100", "[::1]", "localhost:9100")),
+        *((host, True) for host in ("fastproxy", " Web1.Example.com:9100 ", "web1.example.com")),
+        *((host, False) for host in ("rebound.example", "1.2.3.4.example:9100", "127.0.0.1.")),
+        *((host, False) for host in ("web1.example.com.", "localhost.example:80", "a.b:x")),
+    ],
+)
+def test_a_strangers_name_is_none_of_ours(host: str, is_safe: bool) -> None:
+    head = f"GET /metrics HTTP/1.1\r\nHost:{host}\r\n\r\n".encode()
+    assert is_named(head, frozenset({"web1.example.com"})) is is_safe
+
+
+def test_monitors_that_name_no_host_are_answered() -> None:
+    assert is_named(b"GET /healthz HTTP/1.0\r\n\r\n", frozenset())
+
+
+def test_on_tcp_other_names_are_misdirected(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        place = found.getsockname()
+    server = {"admin_listen": f"127.0.0.1:{place[1]}", "admin_hosts": ["Web1.example.com"]}
+    with running(tmp_path, wait=False, **server) as master:
+        eventually(master.reply, "ready")
+        for host, status in (("rebound.example", 421), ("web1.example.com:9100", 200)):
+            sock = eventually(lambda: socket.create_connection(place, 20), "listens")
+            sock.sendall(f"GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            assert answer(sock)[0] == status
 
 
 def test_a_killed_admin_process_is_replaced(tmp_path: Path) -> None:

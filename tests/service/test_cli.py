@@ -12,7 +12,7 @@ import pytest
 from fastproxy import __version__
 from fastproxy.config.problems import ConfigProblems, Problem
 from fastproxy.config.schema import Config
-from fastproxy.service import master
+from fastproxy.service import serve_command
 from fastproxy.service.cli import main
 
 FILE = """
@@ -48,7 +48,7 @@ max_body = "1KiB"
 
 UPLOADED = (
     "=> upload: PUT http://127.0.0.1:3000/files/a%20b/authorize, then parts of 8MiB to store "
-    '"default", s3 bucket b (at most 1GiB), then finalize: PUT http://127.0.0.1:3000/files/a%20b'
+    '"default", s3 bucket b (at most 1GiB), then the report: PUT http://127.0.0.1:3000/files/a%20b'
 )
 
 Say = Callable[..., tuple[int, str]]
@@ -80,7 +80,7 @@ def test_check_shows_routes_and_memory_of_a_good_file(file: Path, say: Say) -> N
     assert lines[1].split() == [
         *["0", "PUT,POST", "any", "/files/*", "upload:"],
         *["http://127.0.0.1:3000/files/*/authorize,", "then", "parts", "of", "8MiB", "to", "store"],
-        *['"default",', "s3", "bucket", "b", "(at", "most", "1GiB),", "then", "finalize:"],
+        *['"default",', "s3", "bucket", "b", "(at", "most", "1GiB),", "then", "the", "report:"],
         "http://127.0.0.1:3000/files/*",
     ]
     assert lines[2].split()[:5] == ["1", "GET,HEAD", "old.example", "/gone", "fixed:"]
@@ -104,13 +104,13 @@ def test_check_tells_warnings_and_still_succeeds(file: Path, say: Say) -> None:
     code, out = say("check", "--config", file)
     assert code == 0
     assert ": warning: auth.secret_file:" in out
-    assert out.endswith("good, 1 to look at\n")
+    assert out.endswith("good, 1 warning\n")
 
 
 def test_check_of_no_file_names_it(tmp_path: Path, say: Say) -> None:
     code, out = say("check", tmp_path / "none.toml")
     assert code == 78
-    assert "none.toml: cannot be read: No such file or directory" in out
+    assert "none.toml: cannot be read: No such file or directory (name the file with --c" in out
 
 
 def test_the_file_may_be_named_by_the_environment(
@@ -215,7 +215,7 @@ def test_serve_loads_again_with_the_same_flags(
         loaded.append(load())
         return 5
 
-    monkeypatch.setattr(master, "run_master", run_master)
+    monkeypatch.setattr(serve_command, "run_master", run_master)
     monkeypatch.setenv("FASTPROXY_LOG__LEVEL", "error")
     monkeypatch.setenv("FASTPROXY_SERVER__WORKERS", "2")
     code, _ = say(
@@ -236,7 +236,7 @@ def test_serve_refuses_a_bad_configuration(
         load()
         raise AssertionError("a bad configuration was loaded")
 
-    monkeypatch.setattr(master, "run_master", run_master)
+    monkeypatch.setattr(serve_command, "run_master", run_master)
     (tmp_path / "f.toml").write_text("[server]\nlisten = ['x']\n[limits]\nconnections = 0\n")
     assert main(["serve", "--config", str(tmp_path / "f.toml")]) == 78
     err = capsys.readouterr().err
@@ -251,7 +251,7 @@ def test_warnings_are_logged_so_that_those_of_a_reload_are_seen(
         load()
         return 0
 
-    monkeypatch.setattr(master, "run_master", run_master)
+    monkeypatch.setattr(serve_command, "run_master", run_master)
     (tmp_path / "f.toml").touch()
     assert main(["serve", "--config", str(tmp_path / "f.toml")]) == 0
     assert "f.toml: warning: route: no routes" in caplog.text
@@ -292,6 +292,19 @@ def test_the_module_is_the_command_and_imports_nothing_heavy() -> None:
         [sys.executable, "-m", "fastproxy", "version"], capture_output=True, text=True, check=True
     )
     assert module.stdout.splitlines() == [version]
+
+
+def test_nobody_looks_for_garbage_in_what_a_start_imports() -> None:
+    probe = (
+        "import gc; from fastproxy.service.cli import main; generations = set();"
+        "gc.callbacks.append(lambda _, info: generations.add(info['generation']));"
+        "main(['serve', '-c', '/does/not/exist']);"
+        "print(generations - {0}, gc.get_freeze_count() > 10_000, gc.isenabled())"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", probe], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.split() == ["set()", "True", "True"]
 
 
 def test_a_reader_that_leaves_early_is_no_crash() -> None:

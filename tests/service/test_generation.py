@@ -6,7 +6,7 @@ from fastproxy.service.generation import Generation
 
 def test_a_worker_that_died_is_no_longer_counted_among_those_who_accept() -> None:
     generation = Generation(1, Config(), 2)
-    crowded, dead = generation.crowd.seat(0), generation.crowd.seat(1)
+    crowded, dead = generation.client_counts.seat(0), generation.client_counts.seat(1)
     crowded.take()
     dead.take()
     for _ in range(50):

@@ -78,6 +78,10 @@ def test_workers_have_every_module_from_the_master(with_s3: Findings) -> None:
     assert with_s3.late == []
 
 
+def test_nothing_is_loaded_that_the_configuration_does_not_ask_for(with_s3: Findings) -> None:
+    assert with_s3.elsewhere == []
+
+
 def test_authorities_are_not_read_where_nobody_speaks_tls(with_s3: Findings) -> None:
     assert with_s3.contexts == 0
 

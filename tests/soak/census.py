@@ -6,8 +6,9 @@ import json
 import os
 from pathlib import Path
 
-from fastproxy.deadlines import Timed
-from fastproxy.handlers.python_handler import Request, Response
+from benchmarks.accounting import resident_bytes
+from fastproxy.handlers.python import Request, Response
+from fastproxy.loop.deadlines import Timed
 
 
 async def census(_: Request) -> Response:
@@ -19,16 +20,16 @@ async def census(_: Request) -> Response:
         "objects": len(objects),
         "tasks": len(asyncio.all_tasks()),
         "timed": sum(issubclass(type(one), Timed) for one in objects),
-        **held_by("self"),
+        **held_by(os.getpid()),
     }
     return Response(200, json.dumps(found), content_type="application/json")
 
 
-def held_by(pid: int | str) -> dict[str, int]:
+def held_by(pid: int) -> dict[str, int]:
     """What the kernel says that a process holds."""
     proc = Path(f"/proc/{pid}")
     return {
-        "resident": int((proc / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"),
+        "resident": resident_bytes(pid),
         "descriptors": len(os.listdir(proc / "fd")),
         "threads": len(os.listdir(proc / "task")),
     }

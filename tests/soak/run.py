@@ -134,7 +134,8 @@ class _Soak:
                 return len(found) == WORKERS
 
             # Visitors keep connections, and a worker that has more of them leaves every new one to
-            # the other (fastproxy/crowd.py): only until that has as many, so those asked are kept.
+            # the other (fastproxy/front/client_counts.py): only until that has as many, so who is
+            # asked is kept.
             eventually(ask, f"{WORKERS} workers that answer")
         self._go_on()
         return found

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.flow.upload_site import SECRET, Bucket, Site, body_of, running, s3_store
+from tests.flow.upload_site import SECRET, Site, body_of, running
+from tests.flow.upload_world import Bucket
 from tests.servers.seaweed import Seaweed
 from tests.support.fault_proxy import FaultProxy, fault_proxy
 from tests.support.monolith import Asked, Monolith, Said, Script, accept, permit
@@ -65,13 +66,12 @@ def town(home: Path, seaweed: Seaweed) -> Iterator[Town]:
         store = stack.enter_context(fault_proxy(address.hostname or "", address.port or 0))
         backend = Echo()
         stack.callback(backend.close)
-        bucket = Bucket(seaweed.client(), f"soak-{random.randrange(1 << 40):x}")
-        keys = (seaweed.access_key, seaweed.secret_key)
+        bucket = Bucket(seaweed, "soak")
         site = Site(
             home,
             backend,
             server={"workers": WORKERS, "upload_drain": "20s"},
-            store={"default": s3_store(home, store.endpoint, bucket.name, keys)},
+            store={"default": bucket.table(home, endpoint=store.endpoint)},
             route=[
                 {"action": "python", "path": "/census", "handler": "tests.soak.census:census"},
                 {"action": "upload", "path": "/uploads/**", "hashes": ["sha256"]},

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Seque
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from fastproxy.deadlines import Deadlines
-from fastproxy.reactor import Reactor
+from fastproxy.loop.deadlines import Deadlines
+from fastproxy.loop.reactor import Reactor
 from fastproxy.storage.sender import HttpCall
 from fastproxy.upstream.client import HttpClient
 from fastproxy.upstream.pool import PoolLimits

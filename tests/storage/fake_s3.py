@@ -8,7 +8,11 @@ from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from fastproxy.config import schema
 
 BUCKET = "bucket"
 
@@ -74,6 +78,16 @@ class FakeS3:
     def url(self, key: str, query: str = "X-Amz-Signature=geheim") -> str:
         """A URL as if it were presigned."""
         return f"{self.endpoint}/{BUCKET}/{key}?{query}"
+
+    def config(self, home: Path, **more: Any) -> schema.S3Store:
+        """A store here; the file of its keys lies in `home`."""
+        keys = home / "keys"
+        keys.write_text("key")
+        settings: dict[str, Any] = {
+            "endpoint": self.endpoint, "access_key_file": str(keys), "secret_key_file": str(keys),
+            **more,
+        }  # fmt: skip
+        return schema.S3Store(bucket=BUCKET, **settings)
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator["FakeS3"]:

@@ -125,21 +125,12 @@ def test_an_expiring_key_is_refreshed_for_both_planes(nobody: Path, tmp_path: Pa
 
 
 def test_preparing_makes_the_client_and_asks_the_store_for_nothing(tmp_path: Path) -> None:
-    key = tmp_path / "key"
-    key.write_text("key")
-
     async def main(call: HttpCall) -> None:
         async with FakeS3().serve() as fake:
-            config = schema.S3Store(
-                bucket=BUCKET,
-                endpoint=fake.endpoint,
-                access_key_file=str(key),
-                secret_key_file=str(key),
-            )
-            store = open_store("s", config, call, Undoing(Journal(), settle_s=0))
+            store = open_store("s", fake.config(tmp_path), call, Undoing(Journal(), settle_s=0))
             await store.prepare()
             assert not fake.requests
-            key.unlink()  # it was read: nobody asks for it again
+            (tmp_path / "keys").unlink()  # it was read: nobody asks for it again
             store.keep(await store.put("k", Bytes(b"x")))
             assert fake.objects["k"][0] == b"x"
             await store.close()

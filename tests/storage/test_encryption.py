@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 
-from fastproxy.config import schema
 from fastproxy.storage.s3 import S3Store
 from fastproxy.storage.sender import HttpCall
 from tests.storage.bodies import Bytes, pattern, run
-from tests.storage.fake_s3 import BUCKET, FakeS3
+from tests.storage.fake_s3 import FakeS3
 
 SSE = "x-amz-server-side-encryption"
 KMS = f"{SSE}-aws-kms-key-id"
@@ -26,18 +25,9 @@ KMS = f"{SSE}-aws-kms-key-id"
 def test_every_object_is_asked_for_encrypted(
     tmp_path: Path, settings: dict[str, Any], expected: dict[str, str]
 ) -> None:
-    keys = tmp_path / "keys"
-    keys.write_text("key")
-
     async def main(call: HttpCall) -> None:
         async with FakeS3().serve() as fake:
-            config = schema.S3Store(
-                bucket=BUCKET,
-                endpoint=fake.endpoint,
-                access_key_file=str(keys),
-                secret_key_file=str(keys),
-                **settings,
-            )
+            config = fake.config(tmp_path, **settings)
             store = S3Store(config, call)
             try:
                 await store.put("one", Bytes(pattern(1000)))

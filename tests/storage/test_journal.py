@@ -4,12 +4,12 @@ import asyncio
 import os
 import stat
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from fastproxy.errors import StoreRefused, StoreUnavailable
 from fastproxy.storage import journal as journal_module

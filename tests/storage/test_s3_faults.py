@@ -34,19 +34,11 @@ Body = Callable[[FakeS3, TrackedStore], Awaitable[None]]
 @pytest.fixture
 def check(tmp_path: Path) -> Callable[..., None]:
     """Run a test body against a fake S3 and a store opened on it."""
-    keys = tmp_path / "keys"
-    keys.write_text("key")
 
     def start(body: Body, policy: RetryPolicy = FAST, **more: Any) -> None:
         async def main(call: HttpCall) -> None:
             async with FakeS3().serve() as fake:
-                config = schema.S3Store(
-                    bucket=BUCKET,
-                    endpoint=fake.endpoint,
-                    access_key_file=str(keys),
-                    secret_key_file=str(keys),
-                    **more,
-                )
+                config = fake.config(tmp_path, **more)
                 undoing = Undoing(Journal(), settle_s=0)
                 store = TrackedStore("s", S3Store(config, call, policy), undoing, policy=policy)
                 try:
@@ -129,16 +121,10 @@ def test_the_deadline_is_a_timeout(check: Callable[..., None]) -> None:
     check(body, RetryPolicy(attempts=2, timeout_s=30, deadline_s=0.5))
 
 
-def test_nobody_listens(check: Callable[..., None], tmp_path: Path) -> None:
-    keys = tmp_path / "keys"
+def test_nobody_listens(tmp_path: Path) -> None:
 
     async def main(call: HttpCall) -> None:
-        config = schema.S3Store(
-            bucket=BUCKET,
-            endpoint="http://127.0.0.1:1",
-            access_key_file=str(keys),
-            secret_key_file=str(keys),
-        )
+        config = FakeS3().config(tmp_path, endpoint="http://127.0.0.1:1")
         store = S3Store(config, call, FAST)
         for attempt in (store.put("k", Bytes(b"x")), store.begin("k"), store.undo(LEFT)):
             with pytest.raises(StoreUnavailable):

@@ -11,10 +11,12 @@ from fastproxy.storage.sender import (
     NotThere,
     SignatureExpired,
     etag_of,
+    excerpt_of,
     fault_of,
     redacted,
     send,
 )
+from fastproxy.upstream.client import Answer
 from tests.storage.bodies import Bytes, pattern, run
 from tests.storage.fake_s3 import FakeS3
 
@@ -119,3 +121,28 @@ def test_a_body_of_another_size_than_it_claims_is_never_stored(claimed: int) -> 
             assert {key: body for key, (body, _) in fake.objects.items()} == {"next": b"next"}
 
     run(main)
+
+
+def part(told: str, body: bytes = b"cd") -> Answer:
+    return Answer(206, [(b"Content-Range", told.encode()), (b"ETag", b'"t"')], body)
+
+
+def test_a_part_of_an_object_is_the_one_that_was_asked_for() -> None:
+    some = excerpt_of(part("bytes 2-3/9"), 2, 2)
+    assert (some.data, some.size, some.etag) == (b"cd", 9, "t")
+    last = excerpt_of(part("bytes 7-8/9"), 7, 100)
+    assert last.data == b"cd"
+    assert excerpt_of(Answer(200, [], b"abcd"), 1, 2).data == b"bc"  # the range was ignored
+
+
+@pytest.mark.parametrize(
+    ("told", "body"),
+    [
+        *(("bytes 0-1/9", b"cd"), ("bytes 2-3/9", b"c"), ("bytes 2-3/9", b"cde")),
+        *(("bytes 2-3/*", b"cd"), ("", b"cd"), ("bytes */9", b"cd")),
+        ("bytes 2-3/" + "9" * 5000, b"cd"),
+    ],
+)
+def test_another_part_is_a_mismatch(told: str, body: bytes) -> None:
+    with pytest.raises(StoreMismatch):
+        excerpt_of(part(told, body), 2, 2)

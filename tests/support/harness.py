@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.accounting import resident_bytes
 from tests.support.child import REPOSITORY, mortal
 from tests.support.client import Client, Reply
 from tests.support.ports import free_port
@@ -72,7 +73,7 @@ class Proxy:
                 cwd=REPOSITORY,
                 stdout=stderr,
                 stderr=stderr,
-                env={**os.environ, "PYTHONASYNCIODEBUG": "0", **(env or {})},
+                env={**os.environ, "PYTHONASYNCIODEBUG": "", **(env or {})},
             )
         eventually(self._is_ready, f"ready: {self.config_path.read_text()}", within=30)
 
@@ -107,8 +108,7 @@ class Proxy:
 
     def rss(self) -> int:
         """Resident bytes of the worker."""
-        fields = Path(f"/proc/{self.worker}/statm").read_text().split()
-        return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
+        return resident_bytes(self.worker)
 
     def descriptors(self) -> int:
         """Open descriptors of the worker."""

@@ -89,6 +89,19 @@ def accept(asked: Asked) -> Said:
 Script = Callable[[Asked], Said]
 
 
+class Withheld:
+    """A Script whose answer waits until it is `released`; `reached`: somebody waits for it."""
+
+    def __init__(self, said: Said) -> None:
+        self.reached, self.released = threading.Event(), threading.Event()
+        self._said = said
+
+    def __call__(self, asked: Asked) -> Said:
+        self.reached.set()
+        self.released.wait(20)
+        return self._said
+
+
 class Monolith:
     """Listens on loopback with a thread for every connection."""
 

@@ -94,8 +94,21 @@ def test_urls_of_allowed_hosts_pass(url: str) -> None:
     assert target.put_url == url
 
 
-def test_header_fields_that_would_start_another_line_are_refused() -> None:
-    presigned = {"put_url": "https://store.example/x", "headers": {"a": "b\r\nc: d"}}
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("a", "b\r\nc: d"),
+        ("a:b", "c"),
+        ("\xe4", "b"),
+        ("a", "\u20ac"),
+        ("Content-Length", "5"),
+        ("transfer-encoding", "chunked"),
+    ],
+)
+def test_header_fields_that_are_none_or_frame_the_request_are_refused(
+    name: str, value: str
+) -> None:
+    presigned = {"put_url": "https://store.example/x", "headers": {name: value}}
     with pytest.raises(BadAuthorizeAnswer, match="headers"):
         presigned_target(read(presigned=presigned).presigned)
 

@@ -10,7 +10,7 @@ import pytest
 from fastproxy.claims import Signer
 from fastproxy.errors import BadForm, FormTooLarge, MemoryShort
 from fastproxy.protocol import GITLAB, NATIVE, Dialect
-from fastproxy.uploads.form import FormFields, Purse, StoredFile
+from fastproxy.uploads.form import FieldBudget, FormFields, StoredFile
 from fastproxy.uploads.report import StoredUpload
 from fastproxy.wire.part_head import PartHead
 
@@ -25,8 +25,8 @@ def signer(dialect: Dialect) -> Signer:
     return Signer(SECRET, dialect.issuer, 60, dialect=dialect)
 
 
-def fields(*names: str, limit: int = 10, size: int = 1000, purse: int = 1000) -> FormFields:
-    written = FormFields(limit, size, Purse(purse))
+def fields(*names: str, limit: int = 10, size: int = 1000, field_budget: int = 1000) -> FormFields:
+    written = FormFields(limit, size, FieldBudget(field_budget))
     for name in names:
         written.begin(PartHead(name, None, "text/plain"))
         written.add(b"a value\r\n")
@@ -130,19 +130,44 @@ def test_fields_have_limits() -> None:
     with pytest.raises(FormTooLarge):
         fields("a", size=100)
     with pytest.raises(MemoryShort):
-        fields("a", purse=100)
+        fields("a", field_budget=100)
 
 
 def test_what_fields_held_is_given_back() -> None:
-    purse = Purse(300)
+    field_budget = FieldBudget(300)
     for _ in range(5):
-        written = FormFields(10, 1000, purse)
+        written = FormFields(10, 1000, field_budget)
         written.begin(PartHead("a", None, ""))
         written.add(b"x" * 100)
-        assert 100 < purse.held < 300
+        assert 100 < field_budget.held < 300
         written.close()
         written.close()
-        assert purse.held == 0
+        assert field_budget.held == 0
+
+
+def test_who_held_most_for_longest_gives_way_after_some_seconds() -> None:
+    now, told = 0.0, []
+    field_budget = FieldBudget(100_000, lambda: now)
+
+    def holding(name: str, size: int) -> FormFields:
+        held = FormFields(9, 100_000, field_budget, lambda fault: told.append(name))
+        held.add(b"x" * size)
+        return held
+
+    little = holding("little", 10)  # a file of it is still coming
+    now = 5.0
+    slow = holding("slow", 50_000)
+    now = 12.0
+    holding("quick", 45_000)
+    with pytest.raises(MemoryShort):  # the slow one has had seven seconds
+        slow.add(b"x" * 10_000)
+    now = 16.0
+    holding("new", 40_000)
+    assert (told, slow.size, little.size) == (["slow"], 0, 10)
+    now = 40.0
+    little.add(b"x" * 50_000)
+    assert told == ["slow", "quick"]
+    assert field_budget.held == 90_010
 
 
 def test_no_two_forms_have_one_boundary() -> None:

@@ -3,13 +3,15 @@
 import io
 import itertools
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
-from fastproxy.uploads.scrub import Scrubber
+from fastproxy.errors import ClientFault
+from fastproxy.uploads.scrub import ScrubbedBuffer, Scrubber
 
 SECRET = b"Elise-Street 7"
 NOISE = Image.frombytes("RGB", (64, 48), random.Random(1).randbytes(64 * 48 * 3))
@@ -70,6 +72,10 @@ def png() -> bytes:
 
 def webp() -> bytes:
     return saved("WEBP", lossless=True, exif=exif(), xmp=SECRET, icc_profile=b"p" * 300) + SECRET
+
+
+def tiff() -> bytes:
+    return saved("TIFF", (400, 300), tiffinfo={0x010E: SECRET.decode()})
 
 
 FILES = {
@@ -171,3 +177,58 @@ def test_an_exif_whose_first_directory_is_elsewhere_is_emptied() -> None:
 def test_a_promise_of_two_gigabytes_costs_nothing_until_they_come() -> None:
     head = b"\x89PNG\r\n\x1a\n" + (0x7FFFFFFF).to_bytes(4, "big") + b"tEXt"
     assert scrubbed(head + SECRET) == head + bytes(len(SECRET))
+
+
+TEDIOUS = {
+    "jpeg": b"\xff\xd8" + b"\xff\xe0\0\2" * 250_000,
+    "scans": b"\xff\xd8" + b"\xff\xda\0\2" * 250_000,
+    "filling": b"\xff\xd8" + b"\xff" * 1_000_000,
+    "png": b"\x89PNG\r\n\x1a\n" + b"\0\0\0\0tEXt\0\0\0\0" * 80_000,
+    "webp": b"RIFF\xff\xff\xff\x7fWEBP" + b"ABCD\0\0\0\0" * 120_000,
+}
+
+
+@pytest.mark.parametrize("data", TEDIOUS.values(), ids=TEDIOUS)
+def test_a_file_that_is_made_to_take_long_is_given_up(data: bytes) -> None:
+    """Each of its bytes would cost half a microsecond, and others would wait."""
+    scrubber, looked_at = Scrubber(), 0
+    for start in range(0, len(data), 1 << 16):
+        assert not scrubber.is_tedious or looked_at < 200_000
+        if scrubber.is_tedious:
+            return
+        piece = bytearray(data[start : start + (1 << 16)])
+        scrubber.scrub(memoryview(piece))
+        looked_at += len(piece)
+    raise AssertionError("it was looked at to its end")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_honest_photo_is(name: str) -> None:
+    scrubber = Scrubber()
+    for at in range(0, len(FILES[name]), 100):
+        scrubber.scrub(memoryview(bytearray(FILES[name][at : at + 100])))
+    assert not scrubber.is_tedious
+
+
+class Kept:
+    """What takes the bytes of an upload."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def room(self) -> int:
+        return 1000
+
+    def feed(self, data: bytes) -> int:
+        self.data += data
+        return len(data)
+
+
+def test_a_file_that_is_made_to_take_long_is_refused_once_and_no_more_of_it_taken() -> None:
+    kept: Any = Kept()
+    faults: list[ClientFault] = []
+    inlet = ScrubbedBuffer(kept, (), faults.append)
+    for data in (TEDIOUS["jpeg"], jpeg()):
+        assert inlet.feed(memoryview(data)) == len(data)
+    assert [fault.status for fault in faults] == [415]
+    assert len(kept.data) < 100_000

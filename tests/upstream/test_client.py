@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from fastproxy.deadlines import Deadlines
 from fastproxy.errors import BackendFault, BackendTimeout
-from fastproxy.reactor import Reactor
+from fastproxy.loop.deadlines import Deadlines
+from fastproxy.loop.reactor import Reactor
 from fastproxy.upstream.client import Answer, Call, HttpClient, perform
 from fastproxy.upstream.connection import UpstreamConnection
 from fastproxy.upstream.origin import parse_origin
 from fastproxy.upstream.pool import Pool, PoolLimits
 from fastproxy.wire.scratch import Scratch
-from tests.support.origin import Peer, Request, echo, origin, response
+from tests.support.origin import Origin, Peer, Request, echo, origin, response
 from tests.support.tls import tls_before
 from tests.support.waiting import until
 
@@ -204,28 +204,85 @@ class Holder:
         raise fault
 
 
-def test_who_is_cancelled_while_it_is_given_a_connection_leaves_it_to_others() -> None:
-    async def main(address: str) -> None:
+class Canceller(Holder):
+    """Cancels a task the moment that it has the connection."""
+
+    def __init__(self, task: asyncio.Task[Answer]) -> None:
+        self._task = task
+
+    def connected(self, connection: UpstreamConnection) -> None:
+        super().connected(connection)
+        self._task.cancel()
+
+
+CALL = Call("GET", b"/", b"h")
+
+
+def with_one_connection(
+    script: Callable[[Peer], None], use: Callable[[Pool, Origin], Awaitable[None]]
+) -> None:
+    """`use` a pool that has one connection to an origin with that script."""
+
+    async def main(store: Origin) -> None:
         loop = asyncio.get_running_loop()
         reactor = Reactor(loop, Scratch(), Deadlines(loop))
-        pool = Pool(parse_origin(address), PoolLimits(max_connections=1), reactor)
-        call = Call("GET", b"/", b"h")
+        pool = Pool(parse_origin(store.address), PoolLimits(max_connections=1), reactor)
+        async with asyncio.timeout(30):
+            await use(pool, store)
+        pool.close()
+
+    with (
+        origin(script) as store,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        runner.run(main(store))
+
+
+def test_who_is_cancelled_while_it_is_given_a_connection_leaves_it_to_others() -> None:
+    async def use(pool: Pool, _: Origin) -> None:
         holder = Holder()
         pool.acquire(holder)
         await until(lambda: holder.connection)
-        cancelled = asyncio.create_task(perform(pool, call))
+        cancelled = asyncio.create_task(perform(pool, CALL))
         await asyncio.sleep(0)  # it stands in the queue
         assert holder.connection is not None
         pool.give_back(holder.connection)
         cancelled.cancel()
         with pytest.raises(asyncio.CancelledError):
             await cancelled
-        async with asyncio.timeout(10):
-            assert (await perform(pool, call)).status == 200
-        pool.close()
+        assert (await perform(pool, CALL)).status == 200
 
-    with (
-        origin(echo) as store,
-        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-    ):
-        runner.run(main(store.address))
+    with_one_connection(echo, use)
+
+
+def test_who_is_cancelled_while_it_waits_for_an_answer_waits_no_longer() -> None:
+    def silent_once(peer: Peer) -> None:
+        if peer.number:
+            echo(peer)
+        else:
+            peer.until_eof()
+
+    async def use(pool: Pool, store: Origin) -> None:
+        cancelled = asyncio.create_task(perform(pool, CALL))
+        await until(lambda: store.received)
+        cancelled.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+        assert (await perform(pool, CALL)).status == 200
+
+    with_one_connection(silent_once, use)
+
+
+def test_who_is_cancelled_as_its_answer_ends_leaves_the_connection_to_the_next() -> None:
+    async def use(pool: Pool, _: Origin) -> None:
+        cancelled = asyncio.create_task(perform(pool, CALL))
+        await asyncio.sleep(0)  # it is first
+        following = Canceller(cancelled)
+        pool.acquire(following)
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+        assert following.connection is not None
+        assert not following.connection.is_over
+        following.connection.abort()
+
+    with_one_connection(echo, use)

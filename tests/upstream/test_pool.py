@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 import uvloop
 
-from fastproxy.deadlines import Deadlines
 from fastproxy.errors import BackendBusy, BackendFault, ConnectFailed, StaleConnection
+from fastproxy.loop.deadlines import Deadlines
+from fastproxy.loop.reactor import Reactor
 from fastproxy.message import ResponseHead
-from fastproxy.reactor import Reactor
 from fastproxy.upstream.connection import UpstreamConnection
 from fastproxy.upstream.origin import parse_origin
 from fastproxy.upstream.pool import Pool, PoolLimits
@@ -297,3 +297,26 @@ def test_no_more_than_max_idle_are_kept() -> None:
 
     with origin(hello) as backend:
         with_pool(use, backend.address, PoolLimits(max_idle=2))
+
+
+class Satisfied(Taker):
+    """Wants no more than the first of a body."""
+
+    def response_data(self, pieces: list[memoryview]) -> None:
+        super().response_data(pieces)
+        self.got[-1].abort()
+
+
+def test_who_wants_no_more_of_a_body_may_end_it_there() -> None:
+    async def use(pool: Pool) -> None:
+        troubles: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, it: troubles.append(it))
+        taker = Satisfied()
+        pool.acquire(taker)
+        await until(taker.has_connection)
+        taker.ask()
+        await until(lambda: pool.open_count == 0)
+        assert (taker.body, taker.faults, troubles) == (b"hello", [], [])
+
+    with origin(hello) as backend:
+        with_pool(use, backend.address)

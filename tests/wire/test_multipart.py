@@ -1,6 +1,7 @@
 """A form is read alike however its bytes were cut, as others read it, or refused."""
 
 import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -123,6 +124,9 @@ def test_any_bytes_are_read_or_refused_and_nothing_else(body: bytes, cuts: list[
     assert verdict(cut(b"--" + B + b"\r\n" + body, cuts)) in (BadForm, FormTooLarge, [])
 
 
+_BARE = re.compile(rb"(?:\r|(?<!\r)\n)--" + re.escape(B))
+
+
 def _by_werkzeug(body: bytes) -> list[tuple[str, str | None, bytes]]:
     decoder = werkzeug.MultipartDecoder(B)
     decoder.receive_data(body)
@@ -156,7 +160,7 @@ def test_werkzeug_and_python_multipart_read_the_same(
     form: tuple[bytes, list[tuple[str, str | None, bytes]]],
 ) -> None:
     body, _ = form
-    assume(b"\r--" + B not in body)  # Werkzeug takes a bare CR for a line's end, too
+    assume(_BARE.search(body) is None)  # Werkzeug ends lines there, too
     parts = read([body])
     assert _by_werkzeug(body) == [(one.head.name, one.head.filename, one.data) for one in parts]
     assert _by_python_multipart(body) == [one.data for one in parts]

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import dataclasses
 import io
 import random
 import struct
@@ -11,6 +10,7 @@ import zipfile
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from fastproxy.zips.directory import (
     DEFAULT_LIMITS,
@@ -184,7 +184,7 @@ def test_the_extended_timestamp_wins() -> None:
 
 
 def test_a_date_that_is_none_is_nothing() -> None:
-    assert modified(dataclasses.replace(one(zipfile.ZipInfo("x")), dos_date=0)) == 0
+    assert modified(structs.replace(one(zipfile.ZipInfo("x")), dos_date=0)) == 0
 
 
 @pytest.mark.parametrize(

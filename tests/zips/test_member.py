@@ -1,12 +1,12 @@
 """One member: the same bytes as zipfile unfolds, whatever the split, and never more than told."""
 
-import dataclasses
 import io
 import zipfile
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from fastproxy.zips.directory import Member, NotAZip, find_directory
 from fastproxy.zips.member import Unpacking, data_start, find_member
@@ -19,7 +19,7 @@ async def located(content: bytes, name: bytes) -> tuple[Member, bytes]:
     place = await find_directory(ranges.read, len(content))
     member = await find_member(ranges.read, place, name)
     assert member is not None
-    start = await data_start(ranges.read, member)
+    start = await data_start(ranges.read, member, len(content))
     return member, content[start : start + member.packed]
 
 
@@ -47,6 +47,18 @@ async def test_any_split_gives_the_member(
     assert unpacked(member, pieces) == whole
 
 
+@given(st.integers(1, 3), st.integers(-3, 600), st.binary(min_size=1, max_size=3))
+@example(1, 251, b"\0")
+@in_loop
+async def test_what_packs_well_comes_out_to_its_last_byte(
+    pieces: int, more: int, pattern: bytes
+) -> None:
+    size = (pieces << 16) + more
+    whole = (pattern * size)[:size]
+    member, packed = await located(archive({"a": whole}), b"a")
+    assert unpacked(member, [packed]) == whole
+
+
 @in_loop
 async def test_a_member_that_is_not_there_is_none() -> None:
     ranges = Ranges(archive({"a": b""}))
@@ -66,7 +78,7 @@ async def test_a_local_header_with_more_extra_fields_is_passed_over() -> None:
 @in_loop
 async def test_more_than_the_directory_says_ends_there() -> None:
     member, packed = await located(archive({"bomb": bytes(1 << 20)}), b"bomb")
-    told = dataclasses.replace(member, size=70_000)
+    told = structs.replace(member, size=70_000)
     unpacking = Unpacking(told).feed(packed)
     assert len(next(unpacking)) == 64 << 10
     with pytest.raises(NotAZip, match="larger"):
@@ -77,7 +89,7 @@ async def test_more_than_the_directory_says_ends_there() -> None:
 async def test_less_than_the_directory_says_is_found_out() -> None:
     member, packed = await located(archive({"a": b"a" * 1000}), b"a")
     with pytest.raises(NotAZip, match="smaller"):
-        unpacked(dataclasses.replace(member, size=1001), [packed])
+        unpacked(structs.replace(member, size=1001), [packed])
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
@@ -85,7 +97,7 @@ async def test_less_than_the_directory_says_is_found_out() -> None:
 async def test_another_checksum_is_found_out_before_the_last_byte(method: int) -> None:
     member, packed = await located(archive({"a": b"a" * 1000}, method=method), b"a")
     with pytest.raises(NotAZip, match="checksum"):
-        unpacked(dataclasses.replace(member, crc=member.crc ^ 1), [packed])
+        unpacked(structs.replace(member, crc=member.crc ^ 1), [packed])
 
 
 @in_loop
@@ -98,7 +110,7 @@ async def test_noise_in_place_of_packed_bytes_is_found_out() -> None:
 @in_loop
 async def test_what_is_not_served_is_refused_at_once() -> None:
     member, _ = await located(archive({"a": b"abcd"}, method=zipfile.ZIP_STORED), b"a")
-    replace = dataclasses.replace
+    replace = structs.replace
     for odd in (replace(member, flags=1), replace(member, method=14), replace(member, packed=3)):
         with pytest.raises(NotAZip):
             Unpacking(odd)
@@ -111,4 +123,9 @@ async def test_an_offset_that_points_elsewhere_is_found_out() -> None:
     member = await find_member(ranges.read, place, b"a")
     assert member is not None
     with pytest.raises(NotAZip, match="local header"):
-        await data_start(ranges.read, dataclasses.replace(member, offset=1))
+        await data_start(ranges.read, structs.replace(member, offset=1), len(ranges.content))
+    behind = [{"offset": at} for at in (len(ranges.content) - 29, 1 << 63, (1 << 64) - 1)]
+    for lie in (*behind, {"packed": len(ranges.content)}, {"packed": (1 << 64) - 1}):
+        odd = structs.replace(member, **lie)
+        with pytest.raises(NotAZip, match="behind the archive"):
+            await data_start(ranges.read, odd, len(ranges.content))

@@ -22,7 +22,9 @@ def check_git(config: Config, source: Source) -> Iterator[Problem]:
     sends = (backend.send is not None and backend.send.git for backend in config.backend.values())
     if any(isinstance(route, GitRoute) for route in config.route) or any(sends):
         if not git.root:
-            yield source.problem((*KEY, "root"), "is required: git serves what lies beneath")
+            yield source.problem(
+                (*KEY, "root"), "is required by git routes: the directory of all repositories"
+            )
         yield from _program(git, source)
     elif git != Git():
         yield source.problem(KEY, "no route and no backend uses it", severity=Severity.WARNING)

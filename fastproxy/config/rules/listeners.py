@@ -1,6 +1,7 @@
 """Rules on what listeners ask of their clients: networks, certificates, authorities."""
 
 import ipaddress
+import os
 import ssl
 import time
 from collections.abc import Iterator, Sequence
@@ -61,9 +62,21 @@ def _certificate(source: Source, key: KeyPath, certificate: Certificate) -> Iter
             (*key, "cert_file"), message, (error.reason or "").lower().replace("_", " ")
         )
     except OSError as error:
-        yield source.problem((*key, "cert_file"), f"cannot be used: {error}")
+        yield from _unreadable(source, key, cert, certificate.key_file, error)
     else:
         if expires < time.time():
             message = f'"{cert}" has expired: clients will refuse it'
             yield source.problem((*key, "cert_file"), message, severity=Severity.WARNING)
         yield from exposure(source, (*key, "key_file"), secret)
+
+
+def _unreadable(
+    source: Source, key: KeyPath, cert: str, secret: str, error: OSError
+) -> Iterator[Problem]:
+    """Which of the two it is; OpenSSL does not say."""
+    for name, path in (("cert_file", cert), ("key_file", secret)):
+        if cert and path and not os.access(path, os.R_OK):
+            reason = "cannot be read" if os.path.exists(path) else "does not exist"
+            yield source.problem((*key, name), f'"{path}" {reason}')
+            return
+    yield source.problem((*key, "cert_file"), f"cannot be used: {error}")

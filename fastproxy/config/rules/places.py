@@ -74,5 +74,5 @@ def crc_library(source: Source, key: KeyPath, names: Iterable[str]) -> Iterator[
     """What computes CRCs is installed, if one is asked for."""
     for name in names:
         if name.startswith("crc") and find_spec("awscrt") is None:
-            hint = "pip install 'fastproxy[crc]'"
+            hint = "pip install awscrt"
             yield source.problem(key, f'"{name}" needs the package awscrt', hint)

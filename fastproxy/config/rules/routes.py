@@ -1,11 +1,11 @@
 """Rules on routes: what they name exists, and each can be reached."""
 
-import importlib
 import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from fastproxy.config.importing import import_named
 from fastproxy.config.load import Source
 from fastproxy.config.methods import effective_methods
 from fastproxy.config.pattern import PathPattern
@@ -33,6 +33,7 @@ TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 HOST = re.compile(r"(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]")
 PORT = re.compile(r":[0-9]{1,5}\Z")
 _OBJECT = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
+_PARAMETER = re.compile(r":\w+|\{.*\}|<.*>")  # as frameworks write any one segment
 _UNSENT = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _DEFAULT_STORE = UploadRoute().store  # need not be there when the backend signs all URLs
 _OWN_HEADERS = frozenset(("content-length", "transfer-encoding", "connection"))
@@ -107,6 +108,10 @@ def _matching(route: AnyRoute, source: Source, key: KeyPath) -> Iterator[Problem
         PathPattern(route.path)
     except ValueError as error:
         yield source.problem((*key, "path"), str(error))
+    for segment in filter(_PARAMETER.fullmatch, route.path.split("/")):
+        message = f'"{segment}" is no placeholder: it matches itself alone'
+        hint = "write * for any one segment"
+        yield source.problem((*key, "path"), message, hint, Severity.WARNING)
     if route.host and not HOST.fullmatch(route.host):
         hint = 'write "example.com" or "*.example.com", without a port'
         yield source.problem((*key, "host"), f'"{route.host}" is not a host', hint)
@@ -140,6 +145,9 @@ def _upload(config: Config, route: UploadRoute, source: Source, key: KeyPath) ->
             yield _unnamed(source, (*key, "stores", at), name, list(config.store))
     if isinstance(route, FormRoute) and route.zip_metadata:
         yield from _zip_metadata(config, route, source, key)
+    if route.refuse_images and not route.scrub_images:
+        message = "images are looked at with scrub_images only"
+        yield source.problem((*key, "refuse_images"), message, "add `scrub_images = true`")
     yield from crc_library(source, (*key, "hashes"), route.hashes)
     yield from _suffix(route.authorize_suffix, source, key)
     yield from _fixed_path(config, route, source, (*key, "authorize_path"))
@@ -204,11 +212,8 @@ def _object(text: str, source: Source, key: KeyPath) -> Iterator[Problem]:
 
 
 def _imported(text: str, source: Source, key: KeyPath) -> Iterator[Problem]:
-    module_name, _, path = text.partition(":")
     try:
-        found: Any = importlib.import_module(module_name)
-        for name in path.split("."):
-            found = getattr(found, name)
+        found = import_named(text)
     except Exception as error:  # the module's own code runs here and may raise anything
         yield source.problem(key, f'"{text}" cannot be imported: {type(error).__name__}: {error}')
         return

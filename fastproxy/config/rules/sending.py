@@ -77,7 +77,7 @@ def _others(config: Config, send: Send, source: Source, key: KeyPath) -> Iterato
             message = f"{width} is not a width from 1 to {_MAX_WIDTH}"
             yield source.problem((*key, "image_widths", at), message)
     if send.image_widths and find_spec("PIL") is None:
-        hint = "pip install 'fastproxy[images]'"
+        hint = "pip install pillow"
         yield source.problem((*key, "image_widths"), "Pillow is not installed", hint)
     yield from networks(source, (*key, "networks"), send.networks)
     if send.networks and not send.hosts:

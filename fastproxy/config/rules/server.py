@@ -11,6 +11,7 @@ from fastproxy.config.load import Source
 from fastproxy.config.problems import Problem, Severity
 from fastproxy.config.rules.listeners import networks
 from fastproxy.config.rules.places import spill_directory, writable_directory
+from fastproxy.config.rules.routes import HOST
 from fastproxy.config.schema import Config
 from fastproxy.config.units import format_size
 from fastproxy.config.worst_case import least_budget, workers
@@ -34,6 +35,10 @@ def check_listeners(config: Config, source: Source) -> Iterator[Problem]:
         if address in seen and (address.path or address.port):
             yield source.problem(key, f'"{text}" is listened on twice')
         seen.add(address)
+    for at, host in enumerate(server.admin_hosts):
+        if not HOST.fullmatch(host) or "*" in host:
+            hint = 'write "web1.example.com", without a port'
+            yield source.problem(("server", "admin_hosts", at), f'"{host}" is not a host', hint)
 
 
 def check_trusted_proxies(config: Config, source: Source) -> Iterator[Problem]:

@@ -1,5 +1,6 @@
 """Rules on what lets requests wait: queues, polls, and the Redis behind these."""
 
+import re
 from collections.abc import Iterator
 from importlib.util import find_spec
 from urllib.parse import urlsplit
@@ -7,9 +8,10 @@ from urllib.parse import urlsplit
 from fastproxy.config.load import Source
 from fastproxy.config.problems import KeyPath, Problem, Severity
 from fastproxy.config.rules.places import authorities, credential
-from fastproxy.config.rules.routes import TOKEN, own_headers
-from fastproxy.config.schema import Config, Poll, ProxyRoute, Queue
+from fastproxy.config.rules.routes import HOST, PORT, TOKEN, own_headers
+from fastproxy.config.schema import Config, Poll, ProxyRoute, Queue, Sentinels
 
+_MASTER = re.compile(r"rediss?://[A-Za-z0-9._-]+(?:/[0-9]*)?\Z").match
 _HEADER = "header:"
 _SOURCES = ("json", "header", "query")
 
@@ -44,7 +46,9 @@ def check_polls(config: Config, source: Source) -> Iterator[Problem]:
             continue
         key = ("route", index)
         if not config.redis.url:
-            yield source.problem((*key, "poll"), "needs [redis] url: who tells what changes?")
+            yield source.problem(
+                (*key, "poll"), "needs Redis, where changes are announced", "set url in [redis]"
+            )
         for word in ("websocket", "buffer", "max_body"):
             if getattr(route, word) != getattr(ProxyRoute(), word):
                 message = "has no meaning for a route with polls"
@@ -62,6 +66,21 @@ def _poll(poll: Poll, source: Source, key: KeyPath) -> Iterator[Problem]:
     yield from own_headers(poll.headers, source, (*key, "headers"))
 
 
+def _sentinels(sentinels: Sentinels, url: str, source: Source, key: KeyPath) -> Iterator[Problem]:
+    if not _MASTER(url):
+        message = "with sentinels its host is the name of a master"
+        yield source.problem((*key, "url"), message, 'e.g. "redis://mymaster/0"')
+    if not sentinels.addresses:
+        yield source.problem((*key, "sentinel", "addresses"), "names no sentinel")
+    for at, address in enumerate(sentinels.addresses):
+        if not HOST.fullmatch(PORT.sub("", address)) or "*" in address:
+            message = f'"{address}" is not the address of a sentinel'
+            hint = 'e.g. "10.0.0.1:26379"'
+            yield source.problem((*key, "sentinel", "addresses", at), message, hint)
+    if sentinels.password_file:
+        yield from credential(source, (*key, "sentinel", "password_file"), sentinels.password_file)
+
+
 def check_redis(config: Config, source: Source) -> Iterator[Problem]:
     """Its address parses, its secrets are files, and what speaks to it is installed."""
     redis, key = config.redis, ("redis",)
@@ -75,11 +94,14 @@ def check_redis(config: Config, source: Source) -> Iterator[Problem]:
         yield source.problem((*key, "url"), "holds a password", "put it into password_file")
     if redis.password_file:
         yield from credential(source, (*key, "password_file"), redis.password_file)
+    if redis.sentinel is not None:
+        yield from _sentinels(redis.sentinel, redis.url, source, key)
     yield from authorities(source, (*key, "ca_file"), redis.ca_file)
-    if redis.ca_file and parts.scheme != "rediss":
+    is_tls = parts.scheme == "rediss" or (redis.sentinel is not None and redis.sentinel.tls)
+    if redis.ca_file and not is_tls:
         yield source.problem((*key, "ca_file"), "there is no TLS: the address is not rediss")
     if find_spec("redis") is None:
-        hint = "pip install 'fastproxy[redis]'"
+        hint = "pip install redis"
         yield source.problem(key, "needs the package redis", hint)
     if not any(isinstance(route, ProxyRoute) and route.poll for route in config.route):
         yield source.problem(key, "no route polls", severity=Severity.WARNING)

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 from tests.contract.stores import multipart_target
 from tests.flow.faults.matrix import PART, QUESTION, Ends, Pair, Row
-from tests.flow.upload_site import SECRET, Bucket, Client, Site, body_of, running, s3_store
+from tests.flow.upload_site import SECRET, Client, Site, body_of, running
+from tests.flow.upload_world import Bucket
 from tests.servers.seaweed import Seaweed
 from tests.support.fault_proxy import FaultProxy, fault_proxy
 from tests.support.monolith import Asked, Monolith, Said, Script, monolith, permit
@@ -191,8 +192,7 @@ def signing(signer: Any, bucket: str) -> Script:
 @contextmanager
 def world(home: Path, seaweed: Seaweed) -> Iterator[World]:
     """Deadlines are short, but no shorter than a loaded machine needs."""
-    bucket = Bucket(seaweed.client(), f"matrix-{uuid.uuid4().hex}")
-    user = (seaweed.access_key, seaweed.secret_key)
+    bucket = Bucket(seaweed, "matrix")
     store_port = urlsplit(seaweed.endpoint).port or 0
     with monolith(SECRET) as backend, fault_proxy("127.0.0.1", store_port) as to_store:
         backend_port = urlsplit(backend.address).port or 0
@@ -203,8 +203,8 @@ def world(home: Path, seaweed: Seaweed) -> Iterator[World]:
                 limits={"header_timeout": "1s", "body_timeout": "1s", "lingering_timeout": "1s"},
                 to_backend={"address": to_backend.endpoint, "header_timeout": "2s"},
                 store={
-                    "objects": s3_store(
-                        *(home, to_store.endpoint, bucket.name, user), timeout="2s", attempts=4
+                    "objects": bucket.table(
+                        home, endpoint=to_store.endpoint, timeout="2s", attempts=4
                     ),
                     "files": {"type": "local", "path": str(home / "objects")},
                 },

@@ -1,0 +1,1 @@
+"""WebSockets for which the backend is asked first."""

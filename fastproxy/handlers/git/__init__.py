@@ -1,0 +1,1 @@
+"""git's smart HTTP protocol, by git itself."""

@@ -1,0 +1,1 @@
+"""Forward a request to a backend, at once or held until all of it is here."""

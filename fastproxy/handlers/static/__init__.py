@@ -1,0 +1,1 @@
+"""Files of a directory, and the pages that stand in for a backend."""

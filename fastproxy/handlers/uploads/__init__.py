@@ -1,0 +1,1 @@
+"""Take the body of a request into a store, and tell the backend what is there."""

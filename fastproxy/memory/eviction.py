@@ -1,0 +1,104 @@
+"""Unfinished parts leave memory when it runs short: cut for their store, or spilled to disk."""
+
+from collections.abc import Callable, Mapping
+
+from fastproxy._chunker import SlabPool
+from fastproxy.memory.account import Account
+from fastproxy.memory.policy import Policy
+from fastproxy.memory.spill import BATCH, Spill, Write
+from fastproxy.memory.upload_buffer import UploadBuffer
+
+
+class Eviction:
+    """Of the tails of all `uploads`, in the order of the policy.
+
+    `stranded`: those that neither the store takes as they are nor the disk, until they grow.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        pool: SlabPool,
+        spill: Spill,
+        uploads: Mapping[Account, UploadBuffer],
+        on_spilled: Callable[[UploadBuffer], None],
+    ) -> None:
+        """`on_spilled`: an upload has lost its tail to the disk."""
+        self._policy = policy
+        self._pool = pool
+        self._spill = spill
+        self._uploads = uploads
+        self._on_spilled = on_spilled
+        self.stranded: dict[Account, None] = {}
+
+    def forget(self, account: Account) -> None:
+        """It has grown, or takes no more bytes. Idempotent."""
+        self.stranded.pop(account, None)
+
+    def relieve(self) -> None:
+        """Under low water send tails away, until high water will be reached."""
+        policy, spill = self._policy, self._spill
+        expected = self._pool.free_count + spill.writing
+        if expected >= policy.low:
+            return
+        if not spill.is_full:
+            self._reconsider()
+        writes: list[Write] = []
+        while expected < policy.high and (not spill.is_full or policy.flying < policy.share):
+            account = policy.victim()
+            if account is None:
+                break
+            expected += self._send_away(self._uploads[account], writes)
+        spill.submit(writes)
+
+    def spill(self, buffer: UploadBuffer) -> None:
+        """Send this tail to the disk. Only if it `fits_disk()`."""
+        writes: list[Write] = []
+        self._begin_spill(buffer, writes)
+        self._spill.submit(writes)
+
+    def _reconsider(self) -> None:
+        """There is disk again: some of those for whom there was none."""
+        found = [account for account in self.stranded if not account.claim]
+        for account in found[:BATCH]:
+            del self.stranded[account]
+            self._policy.grew(account)
+
+    def _send_away(self, buffer: UploadBuffer, writes: list[Write]) -> int:
+        """Cut what the store takes as it is, spill the rest; the slabs that will come back.
+
+        Where parts are scarce the disk comes first, as long as there is some.
+        """
+        slabs = buffer.held
+        if buffer.is_being_written:  # its new tail has its turn when the write has ended
+            return 0
+        may_cut = buffer.can_cut and (buffer.can_spare or self._spill.is_full)
+        if may_cut and self._policy.flying < self._policy.share:
+            buffer.cut()
+            return slabs
+        if not self._may_spill(buffer):
+            self._strand(buffer)
+            return 0
+        self._begin_spill(buffer, writes)
+        return slabs
+
+    def _may_spill(self, buffer: UploadBuffer) -> bool:
+        account, line = buffer.account, self._policy.line
+        if account.claim and not line.may_spill(account, buffer.disk_missing):
+            return False
+        return not self._spill.is_full and buffer.fits_disk()
+
+    def _strand(self, buffer: UploadBuffer) -> None:
+        if buffer.can_cut:  # as soon as less is flying
+            self._policy.grew(buffer.account)
+        else:
+            self.stranded[buffer.account] = None
+
+    def _begin_spill(self, buffer: UploadBuffer, writes: list[Write]) -> None:
+        write = buffer.spill()
+        if write is None:  # it had taken a slab and no byte came: the slab is back
+            self._policy.settled(buffer.account, buffer.held, buffer.disk)
+            return
+        self._policy.spilling(buffer.account, buffer.disk)
+        writes.append(write)
+        self._on_spilled(buffer)

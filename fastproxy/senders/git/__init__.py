@@ -1,0 +1,1 @@
+"""What a backend orders out of a repository."""

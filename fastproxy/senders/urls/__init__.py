@@ -1,0 +1,1 @@
+"""What a backend orders of other hosts."""

@@ -1,0 +1,1 @@
+"""One worker's application, put together from its configuration."""
