@@ -236,7 +236,7 @@ def test_what_is_over_leaves_nothing_to_the_collector_of_cycles(
         taken.client.reports.clear()
         del taken.form, taken.exchange
         await asyncio.sleep(0)
-        assert alive() == before
+        assert alive() <= before
 
     with no_collections():
         before = alive()

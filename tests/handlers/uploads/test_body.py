@@ -343,7 +343,7 @@ def test_what_is_over_leaves_nothing_to_the_collector_of_cycles(tmp_path: Path) 
         taken.client.reports.clear()
         del taken.upload, taken.exchange
         await asyncio.sleep(0)
-        assert alive() == before
+        assert alive() <= before
 
     with no_collections():
         before = alive()
