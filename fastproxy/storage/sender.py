@@ -121,13 +121,15 @@ def redacted(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-class Exact(Struct, frozen=True):
+class Exact(Struct):
     """A body that is exactly as long as it says, or fails before the store can take it for whole.
 
     Less would be waited for in vain; more would be read as the connection's next request.
+    `left`: bytes that nobody has read.
     """
 
     body: PartBody
+    left: int
 
     @property
     def number(self) -> int:
@@ -151,13 +153,13 @@ class Exact(Struct, frozen=True):
 
     async def chunks(self) -> AsyncIterator[Sequence[memoryview]]:
         """See PartBody. Raises StoreMismatch."""
-        left = self.size
+        self.left = self.size
         async for run in self.body.chunks():
-            left -= sum(view.nbytes for view in run)
-            if left < 0:
+            self.left -= sum(view.nbytes for view in run)
+            if self.left < 0:
                 break
             yield run
-        if left:
+        if self.left:
             raise StoreMismatch(f"part {self.number}: not the {self.size} bytes it claims to be")
 
 
@@ -170,15 +172,20 @@ async def send(
     *,
     timeout_s: float,
 ) -> HttpAnswer:
-    """One attempt. The answer if its status is in `DONE_STATUSES`; StorageFault otherwise."""
+    """One attempt. The answer if its status is in `DONE_STATUSES`; StorageFault otherwise.
+
+    Nobody has stored what nobody has read, whatever the answer says.
+    """
     what = f"{method} {redacted(url)}"
     if body is not None and not isinstance(body, bytes):
-        body = Exact(body)
+        body = Exact(body, body.size)
     try:
         answer = await call(method, url, headers=headers, body=body, timeout_s=timeout_s)
     except BackendFault as fault:
         raise StoreUnavailable(f"{what}: {fault.kind}") from fault
     if answer.status in DONE_STATUSES:
+        if isinstance(body, Exact) and body.left:
+            raise StoreMismatch(f"{what}: {answer.status} with {body.left} bytes unread")
         return answer
     document = s3xml.parse(answer.body)
     raise fault_of(what, answer.status, document.code, document.message)

@@ -21,7 +21,7 @@ from fastproxy.memory.account import Standing
 from fastproxy.memory.buffered_part import BufferedPart
 from fastproxy.memory.upload_buffer import UploadBuffer
 from fastproxy.storage.contract import PartUpload, Store, Stored
-from fastproxy.uploads.digests import Digests
+from fastproxy.uploads.digests import Digests, Hashed
 from fastproxy.uploads.live import LivePart
 from fastproxy.uploads.plan import PartSizes
 
@@ -65,7 +65,6 @@ class Transfer(Struct):
             return await self._put_parts(self.begun)
         first = await self._first()
         if first.is_last or (self.buffer.is_finished and not self.buffer.parts_waiting):
-            self._judge()
             return await self._put_whole(first)
         return await self._put_parts(await self._begin(), first)
 
@@ -79,19 +78,18 @@ class Transfer(Struct):
         return await self.store.begin(self.key, content_type=self.content_type, size=self.length)
 
     async def _first(self) -> BufferedPart:
-        first = await self._next()
+        first = await self.buffer.next_part()
         if first is None:
             raise ClientGone("no body")
         return first
 
-    async def _next(self) -> BufferedPart | None:
-        part = await self.buffer.next_part()
-        if part is not None:
-            await self.digests.update(part)
-        return part
-
     async def _put_whole(self, part: BufferedPart) -> Stored:
-        stored = await self.store.put(self.key, part, content_type=self.content_type)
+        body = Hashed(part, self.digests)
+        if self.expected:
+            await body.read()
+        self._judge()
+        stored = await self.store.put(self.key, body, content_type=self.content_type)
+        assert body.is_hashed  # noqa: S101 - a store has read what it has stored
         self.parts = 1
         part.release()
         return stored
@@ -111,9 +109,10 @@ class Transfer(Struct):
         try:
             async with asyncio.TaskGroup() as group:
                 while part is not None:
+                    await self.digests.update(part)
                     await gate.acquire()
                     group.create_task(self._send(upload, part, gate))
-                    part = await self._next()
+                    part = await self.buffer.next_part()
         except BaseExceptionGroup as failures:
             raise _first_fault(failures) from None
 

@@ -1,5 +1,8 @@
 """What answers mean, and that no signature reaches a log."""
 
+import asyncio
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -121,6 +124,20 @@ def test_a_body_of_another_size_than_it_claims_is_never_stored(claimed: int) -> 
             assert {key: body for key, (body, _) in fake.objects.items()} == {"next": b"next"}
 
     run(main)
+
+
+def test_what_a_store_has_not_read_it_has_not_stored() -> None:
+    """It answers in the middle; whoever believed it would report an object that is not there."""
+
+    async def early(method: str, url: str, *, body: Any, **more: Any) -> Answer:
+        await anext(body.chunks())
+        return Answer(200, [(b"ETag", b'"t"')], b"")
+
+    async def main() -> None:
+        with pytest.raises(StoreMismatch, match="200 with 60 bytes unread"):
+            await send(early, "PUT", "http://a/k", [], Bytes(bytes(100), step=10), timeout_s=5)
+
+    asyncio.run(main())
 
 
 def part(told: str, body: bytes = b"cd") -> Answer:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fastproxy.errors import DigestMismatch, OwnFault
 from fastproxy.protocol import HEX_LENGTH
-from fastproxy.uploads.digests import Digests, new_digest, require_available
+from fastproxy.uploads.digests import Digests, Hashed, new_digest, require_available
 from tests.support.examples import examples
 from tests.support.waiting import until
 
@@ -169,3 +169,43 @@ def test_a_cancelled_upload_keeps_its_memory_until_its_thread_is_done(
         assert sum(size for _, size in taken) == 200_000
 
     asyncio.run(run())
+
+
+@given(
+    st.lists(st.binary(max_size=300), max_size=6),
+    st.lists(st.integers(0, 6), max_size=4),
+)
+@examples(60)
+def test_attempts_that_end_anywhere_hash_every_byte_once(
+    runs: list[bytes], attempts: list[int]
+) -> None:
+    whole = b"".join(runs)
+
+    async def main() -> None:
+        digests = Digests(NAMES)
+        body = Hashed(Piece(*runs), digests)
+        for count in attempts:
+            reading = body.chunks()
+            for _ in range(count):
+                await anext(reading, None)
+            await reading.aclose()  # type: ignore[attr-defined]
+        sent = [bytes(view) async for run in body.chunks() for view in run]
+        assert b"".join(sent) == whole
+        assert body.is_hashed
+        assert digests.hex() == {name: hashlib.new(name, whole).hexdigest() for name in NAMES}
+
+    asyncio.run(main())
+
+
+def test_a_retry_whose_runs_are_other_ones_hashes_what_is_new_in_them() -> None:
+    data = bytes(range(200))
+    piece = Piece(data[:120], data[120:])
+
+    async def main() -> None:
+        body = Hashed(piece, digests := Digests(("sha1",)))
+        await anext(body.chunks())
+        piece._runs = (data[:30], data[30:170], data[170:])  # more of it was spilled meanwhile
+        await body.read()
+        assert digests.hex() == {"sha1": hashlib.sha1(data).hexdigest()}
+
+    asyncio.run(main())
