@@ -30,6 +30,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=4, help="of fastproxy")
     parser.add_argument("--budget", type=int, default=128, help="MiB of memory of each worker")
     parser.add_argument("--rate", type=float, default=50.0, help="other requests a second")
+    parser.add_argument("--spread", type=float, default=0.4, help="of the times of uploads, 0 to 1")
     parser.add_argument("--spill", type=Path, help="directory for spill files (a temporary one)")
     parser.add_argument("--keep", type=Path, help="an empty directory for logs, kept afterwards")
     options = parser.parse_args()
@@ -41,6 +42,7 @@ def main() -> int:
         workers=options.workers,
         budget_mib=options.budget,
         rate=options.rate,
+        spread=options.spread,
     )
     end_on_sigterm()
     with tempfile.TemporaryDirectory() as name:

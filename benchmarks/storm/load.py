@@ -23,7 +23,7 @@ GIVE_UP_S: Final = 300.0  # after the last body should have arrived
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one process does. `seconds`: the mean time of one upload; they differ by 40 %."""
+    """What one process does. `seconds`: the mean time of an upload, `spread`: how far from it."""
 
     address: tuple[str, int]
     source: str  # the address its connections come from
@@ -31,6 +31,7 @@ class Share:
     concurrency: int
     ramp_s: float
     seconds: float
+    spread: float = 0.4  # of it, to both sides
 
 
 @dataclass(slots=True)
@@ -62,7 +63,8 @@ class Load:
         """Until every body has an answer; what has none in the end counts as lost."""
         share = self._share
         waves = len(share.bodies) / share.concurrency + 1
-        deadline = self._begun_at + share.ramp_s + waves * 1.4 * share.seconds + GIVE_UP_S
+        longest = (1 + share.spread) * share.seconds
+        deadline = self._begun_at + share.ramp_s + waves * longest + GIVE_UP_S
         while self._waiting or self._clients:
             now = time.monotonic()
             if now > deadline:
@@ -85,7 +87,8 @@ class Load:
             self._begin()
 
     def _begin(self) -> None:
-        seconds = self._share.seconds * self._chance.uniform(0.6, 1.4)
+        spread = self._share.spread
+        seconds = self._share.seconds * self._chance.uniform(1 - spread, 1 + spread)
         client = Client(self._waiting.popleft(), seconds, self._over)
         client.connect(self._share.address, self._share.source)
         descriptor = client.sock.fileno()

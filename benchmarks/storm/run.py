@@ -27,7 +27,10 @@ SPARE: Final = 200  # descriptors of a load process besides its clients
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`rate`: other requests a second. An upload takes as long as `minutes` allow."""
+    """`rate`: other requests a second. An upload takes as long as `minutes` allow.
+
+    `spread`: by what share of that the times of uploads differ, to both sides.
+    """
 
     uploads: int
     concurrency: int
@@ -36,12 +39,13 @@ class Plan:
     workers: int = 4
     budget_mib: int = 128
     rate: float = 50.0
+    spread: float = 0.4
 
     @property
     def seconds(self) -> float:
         """The mean time of one upload: what is left after the ramp for all uses of a place."""
         uses = self.uploads / self.concurrency
-        return max(1.0, (self.minutes * 60 - self.ramp_s) / (uses + 0.4))
+        return max(1.0, (self.minutes * 60 - self.ramp_s) / (uses + self.spread))
 
 
 def shares(plan: Plan, address: tuple[str, int]) -> list[load.Share]:
@@ -58,7 +62,8 @@ def shares(plan: Plan, address: tuple[str, int]) -> list[load.Share]:
         left, free = left - mine, free - at_once
         source = f"127.0.0.{number + 2}"
         batch = bodies(number * uploads, mine)
-        made.append(load.Share(address, source, batch, at_once, plan.ramp_s, plan.seconds))
+        times = (plan.ramp_s, plan.seconds, plan.spread)
+        made.append(load.Share(address, source, batch, at_once, *times))
     return made
 
 

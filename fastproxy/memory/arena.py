@@ -85,7 +85,12 @@ class Arena:
         self._ages = count()
         self._uploads: dict[Account, UploadBuffer] = {}
         self._eviction = Eviction(
-            self._policy, self._pool, self._spill, self._uploads, self._stop_if_short
+            self._policy,
+            self._pool,
+            self._spill,
+            self._uploads,
+            self._stop_if_short,
+            self._loop,
         )
         self._timer: asyncio.TimerHandle | None = None
         self._patience = memory.stall_timeout

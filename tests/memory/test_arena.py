@@ -18,6 +18,7 @@ from fastproxy.memory.arena import ROUND, Arena
 from fastproxy.memory.blocks import Extent
 from fastproxy.memory.buffered_part import BufferedPart
 from fastproxy.memory.parties import Callbacks
+from fastproxy.memory.spill import BATCH
 from fastproxy.memory.spill_file import SpillFile
 from fastproxy.memory.upload_buffer import UploadBuffer
 from fastproxy.storage.contract import PartBody, StoreNeeds
@@ -646,6 +647,29 @@ def test_above_low_water_nothing_touches_the_disk() -> None:
         await until(lambda: arena.stats.slabs_used == 1)
         assert arena.stats.spilled_now == 31 * SLAB
         await threads.close(arena)
+
+    run(test)
+
+
+def test_many_tails_are_sent_away_in_batches_between_which_others_have_their_turn() -> None:
+    async def test() -> None:
+        disk = HeldBack()
+        count = 8 * BATCH
+        arena = Arena(memory(count, blocks=count), reserve_bytes=4 * SLAB, executor=disk)
+        buffers = [Socket().open(arena, needs()) for _ in range(count - count // 8)]
+        written = []
+        for buffer in buffers:
+            assert buffer.room()
+            buffer.feed(b"x")
+            if disk.jobs and not written:  # low water: what is sent away before anybody else's turn
+                written.append(arena.stats.spilled_now)
+        assert written == [BATCH * SLAB]
+        for turn in range(1, 3):
+            assert len(disk.jobs) == turn
+            await asyncio.sleep(0)
+        await until(lambda: not arena._eviction._goes_on)
+        assert arena.stats.slabs_free + arena._spill.writing == arena._policy.high
+        await disk.close(arena)
 
     run(test)
 
