@@ -32,7 +32,7 @@ _fork = multiprocessing.get_context("fork")  # children share what was made befo
 
 
 def end_on_sigterm() -> None:
-    """Let SIGTERM unwind this process, and those forked from it: what was started ends, too."""
+    """Let SIGTERM unwind this process: what was started ends, too."""
 
     def end(number: int, _frame: object) -> NoReturn:
         sys.exit(128 + number)
@@ -84,13 +84,15 @@ def _undisturbed() -> Iterator[None]:
 
 
 def forked(target: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> BaseProcess:
-    """Run `target` in a fork of this process, which ends with it.
+    """Run `target` in a fork of this process, which ends with it. It has nothing to unwind.
 
     SIGINT and SIGTERM wait meanwhile: here until the child is known, and there until Python has
-    forgotten, as it does in every new child, which signals have come.
+    forgotten, as it does in every new child, which signals have come. SIGTERM then ends it at once:
+    of 500 exceptions that a handler raised in a uvloop that was starting, 5 were swallowed.
     """
 
     def born() -> None:
+        signal.signal(signal.SIGTERM, lambda number, _frame: os._exit(128 + number))
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         target(*args, **kwargs)
 

@@ -5,6 +5,9 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -50,6 +53,26 @@ def test_a_fork_ends_when_it_is_told_to_however_early() -> None:
             process.join(10)
             process.kill()
             assert process.exitcode == 128 + signal.SIGTERM
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_fork_ends_whoever_swallows_exceptions_in_it() -> None:
+    def swallow(begun: Connection) -> None:
+        while True:
+            with suppress(BaseException):
+                begun.send(None)
+                time.sleep(600)
+
+    here, there = Pipe()
+    before = signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    try:
+        process = forked(swallow, there)
+        here.recv()
+        process.terminate()
+        process.join(10)
+        process.kill()
+        assert process.exitcode == 128 + signal.SIGTERM
     finally:
         signal.signal(signal.SIGTERM, before)
 
