@@ -31,7 +31,7 @@ class Share:
     concurrency: int
     ramp_s: float
     seconds: float
-    spread: float = 0.4  # of it, to both sides
+    spread: float  # a share of it, to both sides
 
 
 @dataclass(slots=True)

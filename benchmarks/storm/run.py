@@ -62,8 +62,9 @@ def shares(plan: Plan, address: tuple[str, int]) -> list[load.Share]:
         left, free = left - mine, free - at_once
         source = f"127.0.0.{number + 2}"
         batch = bodies(number * uploads, mine)
-        times = (plan.ramp_s, plan.seconds, plan.spread)
-        made.append(load.Share(address, source, batch, at_once, *times))
+        made.append(
+            load.Share(address, source, batch, at_once, plan.ramp_s, plan.seconds, plan.spread)
+        )
     return made
 
 

@@ -53,6 +53,32 @@ class PartBody(Protocol):
         ...
 
 
+class BodyAround(Struct, eq=False):
+    """Another PartBody around `body`: who inherits from it adds `chunks`."""
+
+    body: PartBody
+
+    @property
+    def number(self) -> int:
+        """See PartBody."""
+        return self.body.number
+
+    @property
+    def offset(self) -> int:
+        """See PartBody."""
+        return self.body.offset
+
+    @property
+    def size(self) -> int:
+        """See PartBody."""
+        return self.body.size
+
+    @property
+    def is_retained(self) -> bool:
+        """See PartBody."""
+        return self.body.is_retained
+
+
 class Stored(Struct, frozen=True):
     """What the store confirmed. `write_id` names the write that made it."""
 

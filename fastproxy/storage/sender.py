@@ -10,8 +10,6 @@ from email.utils import mktime_tz, parsedate_tz
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from msgspec import Struct
-
 from fastproxy.errors import (
     BackendFault,
     Retry,
@@ -22,7 +20,7 @@ from fastproxy.errors import (
 )
 from fastproxy.message import Headers, find_header
 from fastproxy.storage import s3xml
-from fastproxy.storage.contract import Excerpt, PartBody
+from fastproxy.storage.contract import BodyAround, Excerpt, PartBody
 
 
 class HttpAnswer(Protocol):
@@ -121,35 +119,14 @@ def redacted(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-class Exact(Struct):
+class Exact(BodyAround):
     """A body that is exactly as long as it says, or fails before the store can take it for whole.
 
     Less would be waited for in vain; more would be read as the connection's next request.
     `left`: bytes that nobody has read.
     """
 
-    body: PartBody
     left: int
-
-    @property
-    def number(self) -> int:
-        """See PartBody."""
-        return self.body.number
-
-    @property
-    def offset(self) -> int:
-        """See PartBody."""
-        return self.body.offset
-
-    @property
-    def size(self) -> int:
-        """See PartBody."""
-        return self.body.size
-
-    @property
-    def is_retained(self) -> bool:
-        """See PartBody."""
-        return self.body.is_retained
 
     async def chunks(self) -> AsyncIterator[Sequence[memoryview]]:
         """See PartBody. Raises StoreMismatch."""

@@ -15,6 +15,7 @@ import pytest
 from tests.flow.git_site import FLUSH, Forge, begin_fetch, forged, line, wanting
 from tests.flow.upload_site import Client
 from tests.service.running import children, is_alive
+from tests.support.descriptors import descriptors
 from tests.support.git import commit, git, noise
 from tests.support.waiting import eventually
 
@@ -40,10 +41,9 @@ def all_gone(programs: list[int]) -> Callable[[], bool]:
     return lambda: not any(map(is_alive, programs))
 
 
-def descriptors(forge: Forge) -> int:
-    """Those that belong to programs."""
-    fds = Path(f"/proc/{forge.site.workers[0]}/fd")
-    links = [os.readlink(fds / fd) for fd in os.listdir(fds)]
+def of_programs(forge: Forge) -> int:
+    """Descriptors that belong to programs."""
+    links = [link for _, link in descriptors(forge.site.workers[0])]
     return sum(link.startswith("pipe:") or "pidfd" in link for link in links)
 
 
@@ -58,12 +58,12 @@ def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
 
 def test_a_client_that_leaves_in_the_middle_of_an_answer_takes_git_with_it(forge: Forge) -> None:
     eventually(lambda: not forge.processes(), "quiet")
-    before = descriptors(forge)
+    before = of_programs(forge)
     with fetching(forge) as (client, programs):
         client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.sock.close()
         eventually(all_gone(programs), "no program")
-    eventually(lambda: descriptors(forge) == before, "no descriptor")
+    eventually(lambda: of_programs(forge) == before, "no descriptor")
     worker = forge.site.workers[0]
     listed = Path(f"/proc/{worker}/task/{worker}/children")
     eventually(lambda: not listed.read_text(), "no zombie")

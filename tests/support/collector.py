@@ -1,6 +1,7 @@
-"""The collector of cycles, kept from its work."""
+"""What is in memory, and the collector of cycles, kept from its work."""
 
 import gc
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,3 +15,8 @@ def no_collections() -> Iterator[None]:
         yield
     finally:
         gc.enable()
+
+
+def alive(kinds: tuple[type, ...]) -> Counter[type]:
+    """How many of these, and of what inherits from them, there are in this process."""
+    return Counter(type(one) for one in gc.get_objects() if issubclass(type(one), kinds))

@@ -1,8 +1,6 @@
 """A form in this process: read into a window that others share, and gone when it is over."""
 
 import asyncio
-import gc
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +22,7 @@ from fastproxy.memory.upload_buffer import UploadBuffer
 from fastproxy.storage.contract import StoreNeeds
 from fastproxy.uploads.form import FieldBudget, FormFields
 from tests.handlers.uploads.test_body import SECRET, Taken, stored_in
-from tests.support.collector import no_collections
+from tests.support.collector import alive, no_collections
 from tests.support.monolith import Monolith, monolith, permit
 from tests.support.waiting import until
 
@@ -96,10 +94,7 @@ def run(home: Path, main: Callable[[Form, Monolith], Awaitable[None]], **route: 
         runner.run(bounded(backend))
 
 
-def alive() -> Counter[type]:
-    """What there is of forms in this process."""
-    kinds = (FormUpload, FormIntake, FormFields, FileUpload, UploadBuffer, Exchange)
-    return Counter(type(one) for one in gc.get_objects() if issubclass(type(one), kinds))
+KINDS = (FormUpload, FormIntake, FormFields, FileUpload, UploadBuffer, Exchange)
 
 
 @pytest.mark.parametrize("most", [1, 7, 4096, 1 << 20])
@@ -236,10 +231,10 @@ def test_what_is_over_leaves_nothing_to_the_collector_of_cycles(
         taken.client.reports.clear()
         del taken.form, taken.exchange
         await asyncio.sleep(0)
-        assert alive() <= before
+        assert alive(KINDS) <= before
 
     with no_collections():
-        before = alive()
+        before = alive(KINDS)
         run(tmp_path, main)
 
 

@@ -1,8 +1,6 @@
 """An upload whose client is slow: it only takes bytes, and needs nothing else for that."""
 
 import asyncio
-import gc
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -34,7 +32,7 @@ from fastproxy.upstream.origin import parse_origin
 from fastproxy.upstream.pool import Pool, PoolLimits
 from fastproxy.wire.scratch import Scratch
 from tests.handlers.memory_client import MemoryClient, exchange_of
-from tests.support.collector import no_collections
+from tests.support.collector import alive, no_collections
 from tests.support.monolith import Monolith, monolith
 from tests.support.waiting import until
 
@@ -143,10 +141,7 @@ def run(home: Path, main: Callable[[Taken, Monolith], Awaitable[None]]) -> None:
         runner.run(bounded(backend))
 
 
-def alive() -> Counter[type]:
-    """What there is of uploads in this process."""
-    kinds = (Upload, UploadBuffer, Exchange, Permission)
-    return Counter(type(one) for one in gc.get_objects() if issubclass(type(one), kinds))
+KINDS = (Upload, UploadBuffer, Exchange, Permission)
 
 
 def stored_in(home: Path) -> list[bytes]:
@@ -343,8 +338,8 @@ def test_what_is_over_leaves_nothing_to_the_collector_of_cycles(tmp_path: Path) 
         taken.client.reports.clear()
         del taken.upload, taken.exchange
         await asyncio.sleep(0)
-        assert alive() <= before
+        assert alive(KINDS) <= before
 
     with no_collections():
-        before = alive()
+        before = alive(KINDS)
         run(tmp_path, main)
