@@ -14,7 +14,9 @@ WORKER: Final = 96 * MiB
 CONNECTION: Final = 8 * KiB  # an idle client: transport, protocol, parser, counters
 SECURE: Final = 64 * KiB  # what TLS adds, once bodies have passed
 CIPHERTEXT: Final = 64 * KiB  # read, of a client that is paused
-RELAY: Final = 128 * KiB  # one 64 KiB write buffer each way while a body is relayed
+RELAY: Final = 64 * KiB  # a write buffer, of an answer that its client does not read
+# Of a body, as much; or what was read behind its end, of a client that does not wait for answers.
+AHEAD: Final = 136 * KiB
 FIELDS_SHARE: Final = 16  # fields of forms may hold one such share of the budget, besides
 FORM_WINDOW: Final = 320 * KiB  # into which the forms of a route are read; with the largest head
 WINDOW_SHARE: Final = 32  # of the budget at most one such share is set aside for windows
@@ -68,7 +70,7 @@ def worst_case(config: Config) -> WorstCase:
         base=WORKER + _forms(config),
         connections=config.limits.connections,
         idle_connection=idle,
-        busy_connection=idle + config.limits.header_bytes + RELAY + is_secure * CIPHERTEXT,
+        busy_connection=idle + config.limits.header_bytes + RELAY + AHEAD + is_secure * CIPHERTEXT,
         budget=config.memory.budget,
     )
 

@@ -4,7 +4,7 @@ from fastproxy.front.life cimport ConnectionLife
 cdef class BodyReading(ConnectionLife):
     cdef object _decoder, _fill
 
-    cdef _choose_memory(self, direct, decoder)
+    cdef _body_memory(self)
     cpdef want_body(self)
     cdef _on_pending(self)
     cpdef pause_body(self)

@@ -65,14 +65,10 @@ class ClientConnection(BodyReading):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """See asyncio."""
-        scratch = self._context.scratch
         self._fill = SCRATCH
         if self._phase is HEAD or self._phase is WAIT:
-            return scratch.head_view
-        exchange = self._exchange
-        if exchange is not None and exchange.direct is not None and self._decoder is not None:
-            return self._choose_memory(exchange.direct, self._decoder)
-        return scratch.view
+            return self._context.scratch.head_view
+        return self._body_memory()
 
     def buffer_updated(self, nbytes: int) -> None:
         """See asyncio."""

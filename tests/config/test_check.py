@@ -477,11 +477,11 @@ def test_the_worst_case_adds_up(room: Room) -> None:
     config, _ = room.judge(s3(room, "connections = 2"))
     assert config is not None
     worst = worst_case(config)
-    assert worst.busy_connection == (8 + 32 + 128) * KiB
+    assert worst.busy_connection == (8 + 32 + 64 + 136) * KiB
     assert worst.worker == worst.base + 10 * worst.busy_connection + 256 * MiB
     assert worst.total == worst.master + worst.worker
     assert worst.idle < worst.total
-    assert "10 clients x 168KiB" in worst.explain()
+    assert "10 clients x 240KiB" in worst.explain()
 
 
 @pytest.mark.parametrize(

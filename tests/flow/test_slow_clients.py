@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from benchmarks.accounting import resident_bytes
-from fastproxy.config.worst_case import CONNECTION, RELAY
+from fastproxy.config.worst_case import AHEAD, CONNECTION, RELAY
 from tests.support.child import mortal
 from tests.support.harness import Proxy, proxy, to_backend
 from tests.support.origin import Peer, origin, response
@@ -18,7 +18,7 @@ from tests.support.waiting import eventually
 
 ATTACKERS = 300
 HEADER_BYTES = 8 << 10
-BUSY_CLIENT = CONNECTION + HEADER_BYTES + RELAY  # as config/worst_case.py has it
+BUSY_CLIENT = CONNECTION + HEADER_BYTES + RELAY + AHEAD  # as config/worst_case.py has it
 POOLED = 128  # connections to the backend that may be kept
 SLACK = 8 << 20  # what a worker learns once: caches, the allocator's own
 
