@@ -26,7 +26,8 @@ from fastproxy.front.life import BODY, HEAD, LINGER, TUNNEL, WAIT
 from fastproxy.front.link import Link
 from fastproxy.loop.deadlines import NEVER
 from fastproxy.message import RequestHead
-from fastproxy.wire.framing import ChunkedDecoder, LengthDecoder, Piece, UntilCloseDecoder
+from fastproxy.wire.chunked import ChunkedDecoder
+from fastproxy.wire.framing import LengthDecoder, Piece, UntilCloseDecoder
 
 
 class ClientConnection(BodyReading):

@@ -22,10 +22,10 @@ from fastproxy.message import ResponseHead
 from fastproxy.shortcut import Trip
 from fastproxy.upstream.link import Link, Phase
 from fastproxy.upstream.receiver import Receiver
+from fastproxy.wire.chunked import ChunkedDecoder
 from fastproxy.wire.framing import (
     BodyDecoder,
     Bytes,
-    ChunkedDecoder,
     LengthDecoder,
     UntilCloseDecoder,
 )

@@ -10,6 +10,7 @@ _LIMITS = Limits()
 _TARGET = _LIMITS.target_bytes
 _HEAD = _LIMITS.header_bytes
 _COUNT = _LIMITS.header_count
+_TRAILERS = 8192
 _HOST = b" HTTP/1.1\r\nHost: h\r\n"
 
 
@@ -34,6 +35,12 @@ def _head(size: int) -> bytes:
     return begin.ljust(size, b"b")
 
 
+def _trailing(size: int) -> bytes:
+    """A body without bytes, and one trailer of that size, its line end included."""
+    head = b"POST /p/$ID%bTransfer-Encoding: chunked\r\n\r\n0\r\n" % _HOST
+    return head + b"A: ".ljust(size - 2, b"b") + b"\r\n"
+
+
 LIMIT_CASES = [
     _long_target(_TARGET, 0),
     _long_target(_TARGET + 1, 414),
@@ -55,6 +62,15 @@ LIMIT_CASES = [
         "trailers that do not end",
         b"POST /p/$ID%bTransfer-Encoding: chunked\r\n\r\n0\r\n%b" % (_HOST, b"A: b\r\n" * 2000),
         refuse=(400,),
+    ),
+    Case(
+        20,
+        "trailers that fill all their room",
+        _trailing(_TRAILERS) + b"\r\n",
+        (Forward(method="POST", framing="chunked"),),
+    ),
+    Case(
+        20, "a trailer beyond all room", _trailing(_TRAILERS + 2) + b"A: b\r\n\r\n", refuse=(400,)
     ),
     Case(
         20,
