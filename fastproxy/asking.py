@@ -29,6 +29,7 @@ from fastproxy.errors import BadAuthorizeAnswer, StaleConnection
 from fastproxy.message import Headers
 from fastproxy.upstream.client import Answer, Call, perform
 from fastproxy.upstream.connection import UpstreamConnection
+from fastproxy.upstream.lines import Line
 from fastproxy.upstream.pool import Pool
 from fastproxy.wire.head import METHOD_OVERRIDES
 
@@ -166,4 +167,5 @@ class Asker(Struct, Generic[T], frozen=True):
             + self.signer.question_lines(question.method, question.path, **claims),
             timeout_s=self.timeout_s,
             max_answer=self.max_answer,
+            line=Line.QUESTIONS,
         )

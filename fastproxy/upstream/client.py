@@ -22,6 +22,7 @@ from fastproxy.loop.deadlines import NEVER, Timed
 from fastproxy.loop.reactor import Reactor
 from fastproxy.message import Headers, ResponseHead
 from fastproxy.upstream.connection import UpstreamConnection
+from fastproxy.upstream.lines import Line
 from fastproxy.upstream.origin import Origin, parse_origin, target_of, tls_context
 from fastproxy.upstream.pool import Pool, PoolLimits
 from fastproxy.upstream.stream import IDEMPOTENT, Question, Stream
@@ -72,7 +73,7 @@ class Call(Struct, frozen=True):
 
     `timeout_s`: no progress for that long ends it, and so does an answer that is not complete so
     long after its head. `may_repeat`: when a pooled connection turns out to be dead before any
-    answer, the request may go out once more on a fresh one.
+    answer, the request may go out once more on a fresh one. `line`: where it waits for one.
     """
 
     method: str
@@ -84,6 +85,7 @@ class Call(Struct, frozen=True):
     timeout_s: float = 60.0
     max_answer: int = MAX_ANSWER_BYTES
     may_repeat: bool = False
+    line: Line = Line.REQUESTS
 
 
 async def perform(
@@ -129,7 +131,7 @@ class _Exchange(Timed):
         """The answer; whatever happens, nothing of this attempt goes on afterwards."""
         try:
             if over is None:
-                self._pool.acquire(self, fresh=fresh)
+                self._pool.acquire(self, fresh=fresh, line=self._call.line)
             else:
                 self.connected(over)
             await self._send(await self._acquired)

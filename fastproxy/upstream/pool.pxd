@@ -11,7 +11,7 @@ cdef class Pool:
     cdef bint _is_closed
     cdef Py_ssize_t _max_idle
 
-    cpdef acquire(self, taker, bint fresh=*)
+    cpdef acquire(self, taker, bint fresh=*, line=*)
 
     @cython.locals(last=UpstreamConnection)
     cpdef bint has_idle(self) except -1

@@ -6,7 +6,6 @@ so a backend that closes it is noticed at once and not on the next request.
 
 import asyncio
 import ssl
-from collections import OrderedDict
 from typing import Protocol, cast
 
 from msgspec import Struct
@@ -22,6 +21,7 @@ from fastproxy.loop.deadlines import Timed
 from fastproxy.loop.reactor import Reactor
 from fastproxy.upstream.connection import UpstreamConnection
 from fastproxy.upstream.dial import Resolve, connect, resolve
+from fastproxy.upstream.lines import Line, Lines
 from fastproxy.upstream.origin import Origin
 
 
@@ -38,7 +38,7 @@ class Taker(Protocol):
 
 
 class PoolLimits(Struct, frozen=True):
-    """Durations in seconds; `max_connections` 0: no limit."""
+    """Durations in seconds; `max_connections` 0: no limit. `queue`: how long each line may be."""
 
     connect_timeout_s: float = 5.0
     idle_timeout_s: float = 15.0
@@ -96,7 +96,7 @@ class Pool:
         self._resolver = resolver
         self._idle: list[UpstreamConnection] = []
         self._open: set[UpstreamConnection] = set()
-        self._waiting: OrderedDict[Taker, _Waiting] = OrderedDict()
+        self._waiting: Lines[Taker, _Waiting] = Lines()
         self._connecting: dict[asyncio.Task[None], Taker | None] = {}
         self._is_closed = False
 
@@ -116,8 +116,8 @@ class Pool:
         """Connections kept for later."""
         return len(self._idle)
 
-    def acquire(self, taker: Taker, fresh: bool = False) -> None:
-        """Get `taker` a connection, at once or later.
+    def acquire(self, taker: Taker, fresh: bool = False, line: Line = Line.REQUESTS) -> None:
+        """Get `taker` a connection, at once or later; if he must wait, in `line`.
 
         `fresh`: not a pooled one, which its peer may be about to close, but one in its place.
         """
@@ -127,12 +127,12 @@ class Pool:
             taker.connected(self._idle.pop())
         elif not self._limits.max_connections or self.open_count < self._limits.max_connections:
             self._connect(taker)
-        elif len(self._waiting) >= self._limits.queue:
+        elif self._waiting.length(line) >= self._limits.queue:
             taker.connect_failed(BackendBusy("queue for connections is full"))
         else:
             deadline = self.reactor.deadlines.now + self._limits.queue_timeout_s
             waiting = _Waiting(self, taker, deadline)
-            self._waiting[taker] = waiting
+            self._waiting.join(line, taker, waiting)
             self.reactor.deadlines.watch(waiting)
 
     def has_idle(self) -> bool:
@@ -150,7 +150,7 @@ class Pool:
 
     def cancel(self, taker: Taker) -> None:
         """`taker` wants no connection any more."""
-        waiting = self._waiting.pop(taker, None)
+        waiting = self._waiting.leave(taker)
         if waiting is not None:
             waiting.is_over = True
             self.reactor.deadlines.forget(waiting)
@@ -195,9 +195,10 @@ class Pool:
             self._connect(taker)
 
     def _next_taker(self) -> Taker | None:
-        if not self._waiting:
+        found = self._waiting.next()
+        if found is None:
             return None
-        taker, waiting = self._waiting.popitem(last=False)
+        taker, waiting = found
         waiting.is_over = True
         self.reactor.deadlines.forget(waiting)
         return taker

@@ -13,6 +13,7 @@ from fastproxy.loop.deadlines import Deadlines
 from fastproxy.loop.reactor import Reactor
 from fastproxy.message import ResponseHead
 from fastproxy.upstream.connection import UpstreamConnection
+from fastproxy.upstream.lines import Line
 from fastproxy.upstream.origin import parse_origin
 from fastproxy.upstream.pool import Pool, PoolLimits
 from fastproxy.wire.scratch import Scratch
@@ -238,6 +239,30 @@ def test_those_who_wait_are_served_in_order_by_one_connection() -> None:
         for number, taker in enumerate(takers):
             await until(taker.has_connection)
             assert not any(other.got for other in takers[number + 1 :])
+            taker.ask()
+            await until(taker.is_answered)
+
+    with origin(hello) as backend:
+        with_pool(use, backend.address, PoolLimits(max_connections=1, queue=3))
+        assert backend.connections == 1
+
+
+def test_requests_and_questions_are_served_in_turns() -> None:
+    async def use(pool: Pool) -> None:
+        holder, *questions = (Taker() for _ in range(4))
+        pages = [Taker() for _ in range(2)]
+        pool.acquire(holder)
+        for taker in questions:
+            pool.acquire(taker, line=Line.QUESTIONS)
+        late = Taker()
+        pool.acquire(late, line=Line.QUESTIONS)
+        assert isinstance(late.faults[0], BackendBusy)
+        for taker in pages:  # for whom there is still room
+            pool.acquire(taker)
+        order = [holder, pages[0], questions[0], pages[1], *questions[1:]]
+        for number, taker in enumerate(order):
+            await until(taker.has_connection)
+            assert not any(other.got for other in order[number + 1 :])
             taker.ask()
             await until(taker.is_answered)
 

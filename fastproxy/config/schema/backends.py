@@ -30,7 +30,7 @@ class Backend(Strict, frozen=True, kw_only=True):
     idle_timeout: Duration = Duration(15)  # pooled connections; keep below the backend's own
     max_idle: int = 128
     max_connections: int = 0  # a worker's, 0: no limit
-    queue: int = 1024  # requests that wait when max_connections is reached
+    queue: int = 1024  # requests that wait when max_connections is reached, and questions
     queue_timeout: Duration = Duration(30)
     ca_file: str = ""  # instead of the system's authorities
     tls_server_name: str = ""  # which its certificate must be for; empty: the host

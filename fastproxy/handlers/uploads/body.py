@@ -34,6 +34,7 @@ from fastproxy.uploads.scrub import Inlet
 from fastproxy.uploads.transfer import LiveTransfer, Transfer, late
 from fastproxy.upstream.client import Answer
 from fastproxy.upstream.connection import UpstreamConnection
+from fastproxy.upstream.lines import Line
 
 log = logging.getLogger("fastproxy.upload")
 
@@ -95,7 +96,7 @@ class Upload(Timed, Reporting):
         Nothing is made before there is a connection to ask over: when many come at once, each that
         waited in a task took 8.5 KiB, of which 4 did not come back.
         """
-        self._kit.target.pool.acquire(self)
+        self._kit.target.pool.acquire(self, line=Line.QUESTIONS)
 
     def connected(self, connection: UpstreamConnection) -> None:
         """See Taker."""
