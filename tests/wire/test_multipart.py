@@ -245,6 +245,11 @@ def test_backslashes_without_end_take_no_time_that_grows_with_their_powers() -> 
     assert verdict([part(head, b"")]) is BadForm
 
 
+def test_blanks_without_end_take_no_time_that_grows_with_their_square() -> None:
+    with pytest.raises(BadForm):
+        parse_part_head(b"Content-Disposition:" + b" " * 200_000 + b"\0", 100)
+
+
 @pytest.mark.parametrize(
     ("value", "filename"),
     [
