@@ -94,7 +94,8 @@ class Scrubber:
             at += 1
         found = _MARKER.search(view, at)
         if found is None:
-            self._after_ff = at < end and view[end - 1] == 0xFF
+            if at < end:
+                self._after_ff = view[end - 1] == 0xFF
             return end
         self._tape.hunts = False
         return found.start() + 1

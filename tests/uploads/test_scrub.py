@@ -128,6 +128,19 @@ def test_no_split_makes_a_difference(name: str, cuts: list[int]) -> None:
     assert scrubbed(FILES[name], cuts) == scrubbed(FILES[name])
 
 
+@pytest.mark.parametrize("marker", [b"\xd9", b"\xe1%bExif\0\0", b"\xfe%b"])
+def test_bytes_that_fill_up_before_a_marker_hide_it_for_no_split(marker: bytes) -> None:
+    size = 2 + len(marker.partition(b"%b")[2]) + len(SECRET)
+    pixels = FILES["jpeg"][: FILES["jpeg"].index(b"\xff\xda") + 100]
+    data = pixels + b"\xff" * 5 + marker.replace(b"%b", size.to_bytes(2, "big")) + SECRET
+    whole = scrubbed(data)
+    assert SECRET not in whole
+    for first in range(len(pixels), len(pixels) + 7):
+        for more in ([1], [1, 1], [1, 1, 1], [2, 1], [3]):
+            cuts = list(itertools.accumulate(more, initial=first))
+            assert scrubbed(data, cuts) == whole
+
+
 def test_a_picture_scrubbed_twice_is_the_same() -> None:
     for data in FILES.values():
         once = scrubbed(data)
