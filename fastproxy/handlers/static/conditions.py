@@ -10,6 +10,7 @@ from fastproxy.handlers.static.ranges import Span, parsed_ranges, spans_of
 from fastproxy.message import Headers, RequestHead, find_header
 
 _TAGS = re.compile(rb'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"').findall
+_FIRST, _LAST = -62135596800, 253402300799  # Unix times of the years 1 to 9999
 _BEHIND_ALL: Final = 1 << 50  # some stores refuse larger numbers, and no object is so large
 
 
@@ -158,9 +159,11 @@ def _date(head: RequestHead, lower_name: bytes) -> int | None:
 def _seconds(value: bytes) -> int | None:
     parts = parsedate_tz(value.decode("latin-1"))
     try:
-        return None if parts is None else mktime_tz(parts)
+        seconds = None if parts is None else mktime_tz(parts)
     except (ValueError, OverflowError):
         return None
+    # By its zone it may be of a year that cannot be written.
+    return seconds if seconds is not None and _FIRST <= seconds <= _LAST else None
 
 
 def _http_date(seconds: int) -> bytes:

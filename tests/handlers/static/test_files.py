@@ -370,6 +370,15 @@ def test_if_range_wants_exactly_this_version(if_range, holds):
         ({"If_Unmodified_Since": b"junk", "If_Modified_Since": b"junk"}, {}),
         ({"If_Unmodified_Since": AT}, {"If-Unmodified-Since": AT}),
         ({"Cookie": b"a"}, {}),
+        *(
+            ({"Range": b"bytes=1-", "If_Range": odd, name: odd}, {})
+            for odd in (
+                b"31 Dec 9999 23:59:59 -9999",
+                b"1 Jan 2015 00:00:00 -" + b"9" * 40,
+                b"99999999999999 Jan 2015 00:00:00 GMT",
+            )
+            for name in ("If_Modified_Since", "If_Unmodified_Since")
+        ),
     ],
 )
 def test_another_server_is_asked_in_one_spelling_and_only_what_counts(fields, asked):
