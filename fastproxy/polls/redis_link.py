@@ -8,6 +8,7 @@ import itertools
 import logging
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from redis.backoff import EqualJitterBackoff
@@ -164,11 +165,13 @@ class RedisLink:
 
     async def _work(self, news: Connection, asked: Connection) -> None:
         """What many want meanwhile is done at once."""
+        swept_at = self._now()
         while True:
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(_SWEEP_S):
                     await self._has_work.wait()
-            except TimeoutError:
+            if self._now() >= swept_at + _SWEEP_S:
+                swept_at = self._now()
                 self._watch.sweep()
                 self._keys.set(len(self._watch))
             self._has_work.clear()
