@@ -273,6 +273,8 @@ class UpstreamConnection(Link):
             return data[:0]
         self._partial_head = b""
         end += len(END_OF_HEAD)
+        if end > MAX_HEAD_BYTES:
+            raise BadResponse("head too large")
         rest = data[end - before :]
         self._on_head(_PARSER.parse(raw[:end]), is_alone=not rest)
         return rest

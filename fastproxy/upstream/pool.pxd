@@ -7,7 +7,7 @@ cdef class Pool:
     cdef object _limits, _tls, _server_name, _resolver, _waiting
     cdef list _idle
     cdef set _open
-    cdef dict _connecting
+    cdef dict _connecting, _dialing
     cdef bint _is_closed
     cdef Py_ssize_t _max_idle
 
@@ -22,3 +22,4 @@ cdef class Pool:
     cdef _connect_next(self)
     cdef _next_taker(self)
     cdef _connect(self, taker)
+    cdef _dialed(self, task)

@@ -98,6 +98,7 @@ class Pool:
         self._open: set[UpstreamConnection] = set()
         self._waiting: Lines[Taker, _Waiting] = Lines()
         self._connecting: dict[asyncio.Task[None], Taker | None] = {}
+        self._dialing: dict[Taker, asyncio.Task[None]] = {}  # the same, by who wants it
         self._is_closed = False
 
     def __repr__(self) -> str:
@@ -154,10 +155,9 @@ class Pool:
         if waiting is not None:
             waiting.is_over = True
             self.reactor.deadlines.forget(waiting)
-        for task, wanted_by in self._connecting.items():
-            if wanted_by is taker:
-                # The connection may still serve the next request.
-                self._connecting[task] = None
+        task = self._dialing.pop(taker, None)
+        if task is not None:
+            self._connecting[task] = None  # the connection may still serve the next request
 
     def close(self) -> None:
         """Close what is idle and keep nothing from now on."""
@@ -208,26 +208,34 @@ class Pool:
     def _connect(self, taker: Taker) -> None:
         task = self.reactor.loop.create_task(self._open_connection())
         self._connecting[task] = taker
+        self._dialing[taker] = task
         task.add_done_callback(self._on_connect_done)
 
     def _on_connect_done(self, task: asyncio.Task[None]) -> None:
         # The task tells its taker itself; here only a cancelled one (the pool closes) is left.
-        taker = self._connecting.pop(task, None)
+        taker = self._dialed(task)
         if taker is not None:
             taker.connect_failed(ConnectFailed("pool closed"))
+
+    def _dialed(self, task: "asyncio.Task[None]") -> Taker | None:
+        """Who still wants what this one has, or has not, connected."""
+        taker = self._connecting.pop(task, None)
+        if taker is not None:
+            del self._dialing[taker]
+        return taker
 
     async def _open_connection(self) -> None:
         task = cast("asyncio.Task[None]", asyncio.current_task())
         try:
             connection = await asyncio.wait_for(self._dial(), self._limits.connect_timeout_s)
         except (TimeoutError, OSError, UnicodeError, BackendFault) as error:
-            taker = self._connecting.pop(task, None)
+            taker = self._dialed(task)
             if taker is not None:
                 taker.connect_failed(_connect_fault(self.origin, error))
             self._connect_next()
             return
         self._open.add(connection)
-        taker = self._connecting.pop(task, None)
+        taker = self._dialed(task)
         if taker is not None:
             taker.connected(connection)
         else:
