@@ -21,7 +21,7 @@ from fastproxy.exchange import Exchange
 from fastproxy.front.body import DIRECT, SCRATCH, STASH, BodyReading
 from fastproxy.front.context import FrontContext
 from fastproxy.front.guest import Guest
-from fastproxy.front.heads import skip_blank_lines, split_head
+from fastproxy.front.heads import is_news, skip_blank_lines, split_head
 from fastproxy.front.life import BODY, HEAD, LINGER, TUNNEL, WAIT
 from fastproxy.front.link import Link
 from fastproxy.loop.deadlines import NEVER
@@ -148,6 +148,8 @@ class ClientConnection(BodyReading):
             self._wait_until(self._context.header_timeout)
         else:
             self._pending += bytes(data)
+            if self._phase is HEAD and not is_news(self._pending, len(data), self._context.limits):
+                return
         if self._phase is WAIT:
             self._link.stop_reading()
             self._wait_as_phase_says()

@@ -36,8 +36,26 @@ def split_head(raw: bytes, limits: Limits) -> tuple[bytes, bytes] | None:
     return raw[:end], raw[end:]
 
 
+def is_news(raw: bytes, size: int, limits: Limits) -> bool:
+    """Whether `split_head` can say anything else of `raw` than before its last `size` bytes came.
+
+    To ask it for each byte of a head that comes byte by byte cost the square of them.
+    """
+    before = len(raw) - size
+    return (
+        before < len(b"\r\n")
+        or raw.find(b"\n", before) >= 0
+        or before < _longest_line(limits) <= len(raw)
+        or before < limits.header_bytes + len(END_OF_HEAD) <= len(raw)
+    )
+
+
+def _longest_line(limits: Limits) -> int:
+    return limits.target_bytes + _REQUEST_LINE_REST + 2
+
+
 def _refuse_long_line(raw: bytes, limits: Limits) -> None:
-    longest = limits.target_bytes + _REQUEST_LINE_REST + 2
+    longest = _longest_line(limits)
     if len(raw) >= longest and raw.find(b"\r\n", 0, longest) < 0:
         raise TargetTooLong(f"over {limits.target_bytes} bytes")
 
