@@ -107,6 +107,7 @@ password_file = "{password_file}"
 '''
 
 
+@pytest.mark.timeout(240)
 def test_who_becomes_the_master_is_followed(password_file: Path) -> None:
     secret = password_file.read_text().strip()
     with (
@@ -133,7 +134,8 @@ def test_who_becomes_the_master_is_followed(password_file: Path) -> None:
         w.redis = replica
         holds_and_wakes(w)
         master.start()  # it comes back, becomes a replica, and is not asked
-        eventually(lambda: master.client.role()[0] == b"slave", "demoted", within=30)
+        # Sentinel asks for its role every ten seconds, and believes it when it is 8 s old.
+        eventually(lambda: master.client.role()[0] == b"slave", "demoted", within=90)
         holds_and_wakes(w)
         assert w.proxy.metric("fastproxy_redis_losses_total") == 1
 

@@ -85,7 +85,7 @@ def test_check_shows_routes_and_memory_of_a_good_file(file: Path, say: Say) -> N
     ]
     assert lines[2].split()[:5] == ["1", "GET,HEAD", "old.example", "/gone", "fixed:"]
     assert "memory, at worst:" in lines
-    assert "10 clients x 168KiB" in out
+    assert "10 clients x 240KiB" in out
     assert lines[-1] == f"{file}: good"
 
 
