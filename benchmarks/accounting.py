@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,14 @@ def cpu_seconds(pid: int) -> float:
                 stat = Path(f"/proc/{member}/task/{task}/schedstat").read_text()
                 total += int(stat.split()[0])
     return total / 1e9
+
+
+def busy_seconds(cores: Iterable[int]) -> float:
+    """CPU in user space and in the kernel that anybody has used on these cores."""
+    names = {f"cpu{core}" for core in cores}
+    lines = [line.split() for line in Path("/proc/stat").read_text().splitlines()]
+    ticks = sum(sum(map(int, words[1:4])) for words in lines if words[0] in names)
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)

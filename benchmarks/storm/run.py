@@ -1,6 +1,7 @@
 """One storm from beginning to end."""
 
 import json
+import os
 import resource
 import time
 from collections import Counter
@@ -11,7 +12,7 @@ from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from typing import Final
 
-from benchmarks.accounting import cpu_seconds
+from benchmarks.accounting import busy_seconds, cpu_seconds
 from benchmarks.pattern import Body, prepare
 from benchmarks.processes import forked
 from benchmarks.storm import load, probes
@@ -72,12 +73,15 @@ def storm(plan: Plan, home: Path, spill: Path) -> Findings:
     """Start everything, wait for the last answer, judge. `home` gets logs and state."""
     prepare()
     with site(home, spill, plan.workers, plan.budget_mib) as place:
+        cores = os.sched_getaffinity(0)
         before, begun = cpu_seconds(place.pid), time.monotonic()
+        busy_before = busy_seconds(cores)
         watcher = Watcher(place.pid)
         with _probing(place, plan.rate) as commands:
             work = shares(plan, place.address)
             outcomes = _load(work, watcher)
             seconds, cpu_s = time.monotonic() - begun, cpu_seconds(place.pid) - before
+            busy_s = busy_seconds(cores) - busy_before
             commands.send(None)
             probed = commands.recv()
         planned: list[Body] = [body for share in work for body in share.bodies]
@@ -91,6 +95,8 @@ def storm(plan: Plan, home: Path, spill: Path) -> Findings:
             master=place.pid,
             seconds=seconds,
             cpu_s=cpu_s,
+            busy_s=busy_s,
+            cores=len(cores),
             spilled=place.metrics().get("fastproxy_spill_written_bytes_total", 0.0),
             errors=_errors(home / "error.log"),
         )

@@ -29,6 +29,8 @@ class Findings:
     master: int
     seconds: float
     cpu_s: float
+    busy_s: float  # of all cores, by anybody
+    cores: int
     spilled: float
     errors: Counter[str] = field(default_factory=Counter)  # lines of the error log, by message
 
@@ -119,6 +121,7 @@ class Findings:
             ("CPU of fastproxy", f"{self.cpu_s:.0f} s, {per_gib:.2f} s a GiB"),
             ("  an upload", f"{self.cpu_s / max(1, len(self.stored)) * 1000:.2f} ms"),
             ("CPU of the load", f"{load:.0f} s"),
+            ("cores busy", f"{self.busy_s / self.seconds:.2f} of {self.cores}"),
             ("spilled", f"{self.spilled / GIB:.2f} GiB"),
             ("parts sent", f"{self.store.get('put', 0) + self.store.get('part', 0):,}"),
             ("lines in the error log", str(dict(self.errors.most_common(5)))),
