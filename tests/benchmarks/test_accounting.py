@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 from benchmarks.accounting import (
+    busy_seconds,
     cpu_seconds,
     family,
     memory,
@@ -13,6 +14,7 @@ from benchmarks.accounting import (
     private_bytes,
     resident_bytes,
 )
+from benchmarks.processes import PROXY_CORE, on_core
 from tests.support.waiting import eventually
 
 MIB = 1 << 20
@@ -63,3 +65,10 @@ def test_a_peak_is_the_highest_value_while_it_is_watched() -> None:
         now[0] = 2
     now[0] = 9
     assert peak.value == 7
+
+
+def test_work_on_a_core_makes_it_busy() -> None:
+    before = busy_seconds({PROXY_CORE})
+    with on_core(PROXY_CORE):
+        subprocess.run([sys.executable, "-c", WORK], check=True)
+    assert busy_seconds({PROXY_CORE}) - before > 0.15

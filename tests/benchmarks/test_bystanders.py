@@ -10,14 +10,13 @@ import pytest
 from benchmarks import bystanders
 from benchmarks.accounting import cpu_seconds
 from benchmarks.bystanders import Bystanders
-from benchmarks.processes import PROXY_CORE, on_core
 from tests.benchmarks.test_accounting import WORK
 
 
 def test_bystanders_took_what_neither_we_nor_nobody_did(monkeypatch: pytest.MonkeyPatch) -> None:
     def at(now: float, cores: float, ours: float) -> None:
         monkeypatch.setattr(time, "monotonic", lambda: now)
-        monkeypatch.setattr(bystanders, "_cores_seconds", lambda: cores)
+        monkeypatch.setattr(bystanders, "busy_seconds", lambda _: cores)
         monkeypatch.setattr(bystanders, "_our_seconds", lambda: ours)
 
     monkeypatch.setattr(bystanders, "CORES_USED", {4, 5})
@@ -36,10 +35,3 @@ def test_our_own_work_is_that_of_all_we_started_whether_it_has_ended_or_not() ->
             os.sched_yield()
         assert bystanders._our_seconds() - before > 0.38
         process.communicate(b"\n")
-
-
-def test_work_on_our_cores_is_seen() -> None:
-    before = bystanders._cores_seconds()
-    with on_core(PROXY_CORE):
-        subprocess.run([sys.executable, "-c", WORK], check=True)
-    assert bystanders._cores_seconds() - before > 0.15
