@@ -43,7 +43,8 @@ def test_the_cpu_of_children_counts() -> None:
 
 
 def test_what_is_written_is_resident_and_its_writers_own() -> None:
-    pid, size = os.getpid(), 64 * MIB
+    # Pages of files become our own, or shared, as other programs come and go: tens of MiB.
+    pid, size, slack = os.getpid(), 256 * MIB, 64 * MIB
     before, own = memory(pid), private_bytes(pid)
     resident = resident_bytes(pid)
     with mmap.mmap(-1, size, mmap.MAP_PRIVATE) as written:
@@ -52,8 +53,8 @@ def test_what_is_written_is_resident_and_its_writers_own() -> None:
         now = memory(pid)
         grown = (now.rss - before.rss, now.pss - before.pss, now.own - before.own)
         for more in (*grown, now.dirty - before.dirty, private_bytes(pid) - own):
-            assert size - MIB < more < size + MIB
-        assert size - MIB < resident_bytes(pid) - resident < size + MIB
+            assert size - slack < more < size + slack
+        assert size - slack < resident_bytes(pid) - resident < size + slack
 
 
 def test_a_peak_is_the_highest_value_while_it_is_watched() -> None:
