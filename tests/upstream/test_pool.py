@@ -228,6 +228,15 @@ def test_a_connection_that_never_served_anybody_does_not_stay_for_ever() -> None
         with_pool(use, backend.address, PoolLimits(idle_timeout_s=0.3))
 
 
+async def served_in_order(takers: list[Taker]) -> None:
+    """One connection goes from one to the next."""
+    for number, taker in enumerate(takers):
+        await until(taker.has_connection)
+        assert not any(other.got for other in takers[number + 1 :])
+        taker.ask()
+        await until(taker.is_answered)
+
+
 def test_those_who_wait_are_served_in_order_by_one_connection() -> None:
     async def use(pool: Pool) -> None:
         takers = [Taker() for _ in range(4)]
@@ -236,11 +245,7 @@ def test_those_who_wait_are_served_in_order_by_one_connection() -> None:
         late = Taker()
         pool.acquire(late)
         assert isinstance(late.faults[0], BackendBusy)
-        for number, taker in enumerate(takers):
-            await until(taker.has_connection)
-            assert not any(other.got for other in takers[number + 1 :])
-            taker.ask()
-            await until(taker.is_answered)
+        await served_in_order(takers)
 
     with origin(hello) as backend:
         with_pool(use, backend.address, PoolLimits(max_connections=1, queue=3))
@@ -259,12 +264,7 @@ def test_requests_and_questions_are_served_in_turns() -> None:
         assert isinstance(late.faults[0], BackendBusy)
         for taker in pages:  # for whom there is still room
             pool.acquire(taker)
-        order = [holder, pages[0], questions[0], pages[1], *questions[1:]]
-        for number, taker in enumerate(order):
-            await until(taker.has_connection)
-            assert not any(other.got for other in order[number + 1 :])
-            taker.ask()
-            await until(taker.is_answered)
+        await served_in_order([holder, pages[0], questions[0], pages[1], *questions[1:]])
 
     with origin(hello) as backend:
         with_pool(use, backend.address, PoolLimits(max_connections=1, queue=3))
