@@ -1,7 +1,7 @@
 """How a body ends: by length, by its last chunk, or with the connection (RFC 9112 section 6).
 
-A decoder is given raw bytes and says which of them are payload. It never copies: payload comes out
-as views of what went in. Trailers are read, bounded and dropped; chunk extensions likewise. The
+A decoder is given raw bytes and says which of them are payload, which comes out as views of what
+went in. Trailers are read, bounded and dropped; chunk extensions likewise. The
 decoder of bodies in chunks has a room of its own (chunked.pyx).
 """
 
@@ -24,7 +24,8 @@ class BodyDecoder(Protocol):
     def decode(self, data: Bytes) -> tuple[list[Bytes], int]:
         """Payload views and the number of bytes of `data` that belong to this body.
 
-        Raises BadBody. Bytes past the body's end are not taken.
+        Raises BadBody. Bytes past the body's end are not taken. Those before it may be moved within
+        memory that can be written to: afterwards only the views say what was payload.
         """
         ...
 
