@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.flow.test_polls import KEY, World, ask, configuration, is_passed, is_unchanged
-from tests.servers.redis import MASTER, RedisServer, redis_server, sentinel
+from tests.servers.redis import MASTER, RedisServer, promoted, redis_server, sentinel
 from tests.support.harness import proxy
 from tests.support.origin import origin
 from tests.support.ports import free_port
@@ -129,7 +129,7 @@ def test_who_becomes_the_master_is_followed(password_file: Path) -> None:
         w.waiting(1)
         master.stop()
         assert is_passed(client.reply(), body)
-        eventually(lambda: replica.client.role()[0] == b"master", "promoted", within=30)
+        promoted(watching, replica)
         eventually(w.is_connected, "connected to the new master", within=30)
         w.redis = replica
         holds_and_wakes(w)
@@ -153,7 +153,7 @@ def test_a_master_that_hangs_while_another_is_chosen_is_left(password_file: Path
             assert master._process is not None
             os.kill(master._process.pid, signal.SIGSTOP)
             try:
-                eventually(lambda: replica.client.role()[0] == b"master", "promoted", within=30)
+                promoted(watching, replica)
                 eventually(w.is_connected, "connected to the new master", within=30)
                 w.redis = replica
                 holds_and_wakes(w)

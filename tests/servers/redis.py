@@ -88,8 +88,10 @@ def sentinel(master: RedisServer, replicas: int, password: str) -> Iterator[Redi
             f"port {port}\nbind 127.0.0.1\ndir {folder}\nrequirepass {password}\n"
             f"sentinel monitor {MASTER} 127.0.0.1 {master.port} 1\n"
             f"sentinel auth-pass {MASTER} {password}\n"
-            f"sentinel down-after-milliseconds {MASTER} 500\n"
-            f"sentinel failover-timeout {MASTER} 3000\n"
+            # It pings a second after it has met one, and takes unpinged for unanswered: twice that.
+            f"sentinel down-after-milliseconds {MASTER} 2000\n"
+            # Longer than a busy machine takes: a failover given up makes the old master one again.
+            f"sentinel failover-timeout {MASTER} 20000\n"
         )
         command = mortal(["redis-server", str(file), "--sentinel"])
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -108,3 +110,13 @@ def sentinel(master: RedisServer, replicas: int, password: str) -> Iterator[Redi
             client.close()
             process.kill()
             process.wait()
+
+
+def promoted(watching: Redis, replica: RedisServer) -> None:
+    """Wait until `replica` is the master, in its own eyes and for good in the sentinel's."""
+    eventually(lambda: replica.client.role()[0] == b"master", "promoted", within=30)
+    eventually(
+        lambda: watching.sentinel_master(MASTER)["port"] == replica.port,
+        "the failover is over",
+        within=30,
+    )
