@@ -172,12 +172,13 @@ class Arena:
 
     def ended(self, buffer: UploadBuffer) -> None:
         """It takes no more bytes."""
-        self._eviction.forget(buffer.account)
+        self._eviction.ended(buffer)
         self._policy.end(buffer.account)
 
     def closed(self, buffer: UploadBuffer) -> None:
         """It is gone, and what it held has come back."""
         del self._uploads[buffer.account]
+        self._eviction.closed(buffer)
         self._changed()
 
     async def close(self) -> None:
@@ -304,21 +305,26 @@ class Arena:
 
     def _end_stalled(self) -> None:
         """Who holds what others wait for, cannot move and sends nothing: the longest so."""
-        policy, late = self._policy, self._loop.time() - self._patience
+        policy, owner = self._policy, self._policy.owner
+        if owner is not None and self._is_stalled(owner) and self._fits_disk(owner):
+            policy.disown()  # others may have the reserve, and the disk its tail
         holders = (policy.owner, policy.line.head, *self._eviction.stranded)
-        stalled = [
-            account
-            for account in holders
-            if account is not None
-            and account.standing is Standing.READING
-            and account.may_end
-            and account.held + account.disk
-            and account.grew_at <= late
-        ]
+        stalled = [account for account in holders if account and self._is_stalled(account)]
         if stalled and policy.queued:
             longest = min(stalled, key=lambda account: account.grew_at)
             detail = f"nothing came for {self._patience:g} s while others wait for memory"
             self._uploads[longest].fail(TooSlow(detail))
+
+    def _fits_disk(self, account: Account) -> bool:
+        return not self._spill.is_full and self._uploads[account].fits_disk()
+
+    def _is_stalled(self, account: Account) -> bool:
+        return bool(
+            account.standing is Standing.READING
+            and account.may_end
+            and account.held + account.disk
+            and account.grew_at <= self._loop.time() - self._patience
+        )
 
     def _watch(self) -> None:
         """Look again while uploads wait.

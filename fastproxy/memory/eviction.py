@@ -1,4 +1,9 @@
-"""Unfinished parts leave memory when it runs short: cut for their store, or spilled to disk."""
+"""Parts leave memory when it runs short: cut for their store, or spilled to disk.
+
+First those that are unfinished; then bodies that are whole and wait for their store. While it is
+slow, these would take all memory, and nobody else's bytes would be read: 12,000 uploads that waited
+so left 1.6 GiB with the kernel, whose connections to the store then became slow as well.
+"""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -11,7 +16,7 @@ from fastproxy.memory.upload_buffer import UploadBuffer
 
 
 class Eviction:
-    """Of the tails of all `uploads`, in the order of the policy.
+    """Of the tails of all `uploads`, in the order of the policy, and of whole bodies.
 
     `stranded`: those that neither the store takes as they are nor the disk, until they grow.
     """
@@ -33,11 +38,22 @@ class Eviction:
         self._on_spilled = on_spilled
         self._loop = loop
         self._goes_on = False  # with the next turn of the loop
+        self._whole: dict[UploadBuffer, None] = {}  # the oldest first
         self.stranded: dict[Account, None] = {}
 
     def forget(self, account: Account) -> None:
         """It has grown, or takes no more bytes. Idempotent."""
         self.stranded.pop(account, None)
+
+    def ended(self, buffer: UploadBuffer) -> None:
+        """It takes no more bytes."""
+        self.forget(buffer.account)
+        if buffer.parts_waiting:
+            self._whole[buffer] = None
+
+    def closed(self, buffer: UploadBuffer) -> None:
+        """It is gone. Idempotent."""
+        self._whole.pop(buffer, None)
 
     def relieve(self) -> None:
         """Under low water send tails away, until high water will be reached.
@@ -64,9 +80,12 @@ class Eviction:
             if expected >= policy.high or (spill.is_full and policy.flying >= policy.share):
                 break
             account = policy.victim()
-            if account is None:
+            if account is not None:
+                expected += self._send_away(self._uploads[account], writes)
+            elif self._whole and not spill.is_full:
+                expected += self._spill_whole(writes)
+            else:
                 break
-            expected += self._send_away(self._uploads[account], writes)
         else:
             self._goes_on = True
         spill.submit(writes)
@@ -103,6 +122,13 @@ class Eviction:
             return 0
         self._begin_spill(buffer, writes)
         return slabs
+
+    def _spill_whole(self, writes: list[Write]) -> int:
+        """The body that became whole last, which waits the longest for its store; its slabs."""
+        buffer, _ = self._whole.popitem()
+        begun = buffer.spill_waiting()
+        writes += begun
+        return sum(write.slabs for write in begun)
 
     def _may_spill(self, buffer: UploadBuffer) -> bool:
         account, line = buffer.account, self._policy.line

@@ -149,7 +149,7 @@ class Policy:
         if account is self._owner:
             self._owned += slabs
             if account.is_endless and self._owned >= self.reserve:
-                self._disown()  # the reserve did not complete it: spill it like others
+                self.disown()  # the reserve did not complete it: spill it like others
         self.grew(account)
 
     def grew(self, account: Account) -> None:
@@ -171,7 +171,7 @@ class Policy:
         self.line.hold(account, held=0, disk=0)
         self._order.drop(account)
         if account is self._owner:
-            self._disown()
+            self.disown()
 
     def completed(self, account: Account, slabs: int) -> None:
         """A part is complete and holds `slabs` until it is released."""
@@ -257,12 +257,13 @@ class Policy:
 
     def _own(self, account: Account) -> None:
         """Its tail stays in memory from now on: what the reserve holds must not split up."""
-        self._disown()
+        self.disown()
         self._order.drop(account)
         self._owner = account
         self._leave(account, Standing.READING)
 
-    def _disown(self) -> None:
+    def disown(self) -> None:
+        """The owner of the reserve, if there is one, is one of many again: its tail can leave."""
         owner, self._owner, self._owned = self._owner, None, 0
         if owner is not None:
             self.grew(owner)
@@ -275,7 +276,7 @@ class Policy:
         self.line.pass_on()
         owner = self._owner
         if owner is not None and self._owned == 0 and owner.standing is Standing.READING:
-            self._disown()
+            self.disown()
 
     # --- queues
 

@@ -371,6 +371,15 @@ class UploadBuffer:
             self._begun.add(piece)
         return None if self._begun is None else self._begun.spill()
 
+    def spill_waiting(self) -> list[Write]:
+        """Begin to write the complete parts that nobody has taken yet; those the disk has room for.
+
+        The newest first, which will wait the longest.
+        """
+        idle = (part for part in reversed(self._waiting) if not part.is_being_written)
+        begun = (part.spill() for part in idle if part.slabs and part.fits(0))
+        return [write for write in begun if write is not None]
+
     def landed(self, part: BufferedPart, freed: int) -> None:
         """A spill ended; the part may have been completed or released meanwhile."""
         if part in self._parts:

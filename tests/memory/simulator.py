@@ -399,6 +399,7 @@ class World:
         assert (policy.flying, policy.paused, policy.owner) == (0, 0, None)
         assert policy.victim() is None
         assert arena.stats.uploads == 0
+        assert not arena._eviction._whole
 
     def _check_end(self, upload: Upload) -> None:
         assert upload.end is not None

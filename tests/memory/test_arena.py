@@ -8,12 +8,13 @@ from contextlib import closing
 from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 import uvloop
 
 from fastproxy._chunker import ChunkerClosed, PoolExhausted
-from fastproxy.config.schema import Memory, Size
-from fastproxy.errors import MemoryShort, OwnFault
+from fastproxy.config.schema import Duration, Memory, Size
+from fastproxy.errors import MemoryShort, OwnFault, TooSlow
 from fastproxy.memory.arena import ROUND, Arena
 from fastproxy.memory.blocks import Extent
 from fastproxy.memory.buffered_part import BufferedPart
@@ -452,6 +453,39 @@ def test_an_owner_that_takes_nothing_of_the_reserve_loses_it_to_one_that_sends()
     run(test)
 
 
+@pytest.mark.parametrize("blocks", [0, 20])
+def test_an_owner_that_falls_silent_is_ended_only_where_the_disk_has_no_room_for_it(
+    blocks: int,
+) -> None:
+    async def test() -> None:
+        setup = memory(12, blocks=blocks, flying=1.0)
+        setup = msgspec.structs.replace(setup, stall_timeout=Duration(0.1))
+        arena = Arena(setup, reserve_bytes=4 * SLAB)
+        hog = Socket().open(arena, needs(SLAB, SLAB))
+        assert hog.feed(bytes(8 * SLAB)) == 8 * SLAB  # all but the reserve
+        flying = [await hog.next_part() for _ in range(8)]
+        silent, other = Socket(), Socket()
+        buffer, waiting = silent.open(arena, needs()), other.open(arena, needs())
+        assert buffer.room() == 0
+        await asyncio.wait_for(silent.may_read.wait(), 20)
+        assert buffer.feed(b"slow" * 100) == 400
+        assert waiting.room() == 0
+        await asyncio.wait_for(other.may_read.wait(), 20)
+        if not blocks:
+            with pytest.raises(TooSlow):
+                await buffer.next_part()
+        else:
+            await until(lambda: arena.stats.spilled_now == SLAB)
+            buffer.finish()
+            part = await buffer.next_part()
+            assert part is not None
+            assert await bytes_of(part) == b"slow" * 100
+        assert all(flying)
+        await arena.close()
+
+    run(test)
+
+
 def test_equal_parts_are_never_cut_and_complete_from_a_reserve_of_their_size() -> None:
     async def test() -> None:
         arena = Arena(memory(12), reserve_bytes=8 * SLAB)
@@ -628,6 +662,55 @@ def test_parts_are_cut_only_where_the_store_has_some_to_spare(*, has_spare: bool
         assert (arena.stats.spilled_total == 0) == has_spare
         buffer.close()
         await arena.close()
+
+    run(test)
+
+
+def test_whole_bodies_that_wait_for_their_store_make_room_for_others_the_newest_first() -> None:
+    async def test() -> None:
+        arena = Arena(memory(20, blocks=100), reserve_bytes=4 * SLAB)
+        bodies = [bytes([number]) * (3 * SLAB) for number in range(4)]
+        whole = [Socket().open(arena, needs()) for _ in bodies]
+        for buffer, body in zip(whole, bodies, strict=True):
+            assert buffer.feed(body) == len(body)
+            buffer.finish()
+        being_sent = await whole[3].next_part()
+        assert being_sent is not None
+        socket = Socket()
+        other = socket.open(arena, needs(40 * SLAB, 40 * SLAB))
+        await socket.send(other, bytes(30 * SLAB))
+        await until(lambda: arena.stats.spilled_now >= 30 * SLAB)
+        assert being_sent.slabs == 3
+        parts = [await buffer.next_part() for buffer in whole[:3]]
+        assert [part.slabs for part in parts if part is not None] == [3, 0, 0]
+        for part, body in zip((*parts, being_sent), bodies, strict=True):
+            assert part is not None
+            assert await bytes_of(part) == body
+            part.release()
+        await arena.close()
+        assert arena.stats.spilled_now == 0
+
+    run(test)
+
+
+def test_a_whole_body_that_is_sent_while_it_is_written_gives_all_back() -> None:
+    async def test() -> None:
+        threads = HeldBack()
+        arena = Arena(memory(20, blocks=100), reserve_bytes=4 * SLAB, executor=threads)
+        whole = Socket().open(arena, needs(part_size=16 * SLAB))
+        body = random.Random(3).randbytes(12 * SLAB)
+        assert whole.feed(body) == len(body)
+        whole.finish()
+        other = Socket().open(arena, needs())
+        assert other.feed(bytes(2 * SLAB)) == 2 * SLAB
+        assert threads.jobs
+        part = await whole.next_part()
+        assert part is not None
+        assert await bytes_of(part) == body
+        part.release()
+        whole.close()
+        await threads.close(arena)
+        assert (arena.stats.spilled_now, arena.stats.slabs_used) == (0, 0)
 
     run(test)
 
