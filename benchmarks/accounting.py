@@ -43,6 +43,19 @@ def busy_seconds(cores: Iterable[int]) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
+def tcp_bytes() -> int:
+    """What the kernel holds for all TCP sockets: sent, not yet taken or read (net/sockstat)."""
+    lines = Path("/proc/net/sockstat").read_text().splitlines()
+    words = next(line.split() for line in lines if line.startswith("TCP:"))
+    return int(words[words.index("mem") + 1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def tcp_pressure() -> int:
+    """From so many of these bytes on it makes all sockets' windows small (tcp(7), tcp_mem)."""
+    pages = Path("/proc/sys/net/ipv4/tcp_mem").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
 @dataclass(frozen=True, slots=True)
 class Memory:
     """Bytes of one process: resident, its fair share of what is shared, and its own.

@@ -92,6 +92,7 @@ def storm(plan: Plan, home: Path, spill: Path) -> Findings:
             objects=place.stored(),
             store=place.store_stats(),
             memory=watcher.peak,
+            tcp=watcher.tcp,
             master=place.pid,
             seconds=seconds,
             cpu_s=cpu_s,

@@ -1,8 +1,10 @@
 """What is measured is what the kernel accounted to all processes of a contestant, no others."""
 
 import os
+import socket
 import subprocess
 import sys
+from contextlib import suppress
 
 from benchmarks.accounting import (
     busy_seconds,
@@ -12,6 +14,8 @@ from benchmarks.accounting import (
     peak_of,
     private_bytes,
     resident_bytes,
+    tcp_bytes,
+    tcp_pressure,
 )
 from benchmarks.processes import PROXY_CORE, on_core
 from tests.support.waiting import eventually
@@ -90,3 +94,18 @@ def test_work_on_a_core_makes_it_busy() -> None:
     with on_core(PROXY_CORE):
         subprocess.run([sys.executable, "-c", WORK], check=True)
     assert busy_seconds({PROXY_CORE}) - before > 0.15
+
+
+def test_what_nobody_reads_is_memory_of_the_kernel() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()) as client,
+        listener.accept()[0],
+    ):
+        client.setblocking(False)
+        sent = 0
+        with suppress(BlockingIOError):
+            while sent < 8 * MIB:
+                sent += client.send(bytes(1 << 16))
+        assert tcp_bytes() > sent // 2  # others have some, too
+    assert tcp_pressure() > MIB
