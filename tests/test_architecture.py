@@ -40,7 +40,7 @@ ALLOWED = {
     "exchange": {"errors", "message", "sides", "wire"},
     "upstream": {"errors", "loop", "message", "shortcut", "wire"},
     "storage": {"config", "errors", "loop", "message"},
-    "memory": {"_chunker", "config", "errors"},
+    "memory": {"_chunker", "config", "errors", "loop"},
     "zips": set(),
     "images": set(),
     "claims": {"protocol"},

@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 AT_ONCE: Final = 32  # some 20 ms of requests that all go to a backend anew
@@ -37,3 +38,23 @@ class CallBatches:
             self._loop.call_soon(self._next)  # first: one that raises must not keep the others
         for _ in range(count):
             self._waiting.popleft()()
+
+
+class Turns:
+    """The same for tasks: so many of them go on in an iteration, in the order in which they ask."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, at_once: int) -> None:
+        self._loop = loop
+        self._calls = CallBatches(loop, at_once)
+
+    async def take(self) -> None:
+        """Go on now or later."""
+        mine: asyncio.Future[None] = self._loop.create_future()
+        self._calls.add(partial(_let_on, mine))
+        if not mine.done():
+            await mine
+
+
+def _let_on(task: asyncio.Future[None]) -> None:
+    if not task.done():  # it was cancelled
+        task.set_result(None)

@@ -15,7 +15,7 @@ from fastproxy.memory.blocks import Extent
 
 IOV_MAX = 1024  # views in one pwritev(2)
 KEEP_SIZE, PUNCH_HOLE = 0x01, 0x02  # linux/falloc.h
-NO_HOLES = frozenset({errno.EOPNOTSUPP, errno.ENOSYS})
+NO_HOLES = NOT_KNOWN = frozenset({errno.EOPNOTSUPP, errno.ENOSYS})
 
 
 class SpillFile:
@@ -25,6 +25,7 @@ class SpillFile:
         self._directory = directory or None
         self._file: IO[bytes] | None = None
         self._lock = Lock()
+        self._reads_now = hasattr(os, "RWF_NOWAIT")  # Linux has it, and most of its file systems
 
     def _descriptor(self) -> int:
         with self._lock:
@@ -55,6 +56,25 @@ class SpillFile:
                 if got == 0:
                     raise OSError(errno.EIO, "the spill file is shorter than what was written")
                 window, offset, left = window[got:], offset + got, left - got
+
+    def read_now(self, extents: Sequence[Extent], window: memoryview) -> bool:
+        """The same without waiting for the disk, and without a thread; False: not all is at hand.
+
+        What was spilled not long ago is in the page cache (preadv2(2), RWF_NOWAIT).
+        """
+        if not self._reads_now:
+            return False
+        descriptor = self._descriptor()
+        for extent in extents:
+            target = [window[: extent.size]]
+            try:
+                if os.preadv(descriptor, target, extent.offset, os.RWF_NOWAIT) < extent.size:
+                    return False
+            except OSError as error:  # a thread will say so, if it is more than a want of patience
+                self._reads_now = error.errno not in NOT_KNOWN
+                return False
+            window = window[extent.size :]
+        return True
 
     def trim(self, extents: Sequence[Extent]) -> None:
         """Give the extents' disk space back, where the system and its file system can.

@@ -1,8 +1,9 @@
 import asyncio
+from itertools import pairwise
 
 import pytest
 
-from fastproxy.loop.batches import CallBatches
+from fastproxy.loop.batches import CallBatches, Turns
 from tests.support.waiting import until
 
 
@@ -41,5 +42,27 @@ def test_one_that_raises_keeps_nobody_else() -> None:
         batches.add(lambda: called.append("last"))
         await until(lambda: called)
         assert len(troubles) == 1
+
+    asyncio.run(main())
+
+
+def test_tasks_go_on_in_turns_also_when_one_of_them_leaves() -> None:
+    async def main() -> None:
+        turns = Turns(asyncio.get_running_loop(), at_once=2)
+        gone_on: list[int] = []
+
+        async def go(number: int) -> None:
+            await turns.take()
+            gone_on.append(number)
+
+        tasks = [asyncio.ensure_future(go(number)) for number in range(7)]
+        seen = []
+        while len(gone_on) < 6:
+            await asyncio.sleep(0)
+            seen.append(len(gone_on))
+            tasks[3].cancel()
+        assert max(after - before for before, after in pairwise([0, *seen])) == 2
+        assert gone_on == [0, 1, 2, 4, 5, 6]
+        assert tasks[3].cancelled()
 
     asyncio.run(main())

@@ -147,6 +147,9 @@ class MadeUpDisk(SpillFile):
                 block[at % SLAB] = data[at - extent.offset]
             data = data[extent.size :]
 
+    def read_now(self, extents: Sequence[Extent], window: memoryview) -> bool:
+        return False
+
     def read(self, extents: Sequence[Extent], window: memoryview) -> None:
         done = 0
         for extent in extents:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor, Future
 from contextlib import closing
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -19,7 +20,7 @@ from fastproxy.memory.arena import ROUND, Arena
 from fastproxy.memory.blocks import Extent
 from fastproxy.memory.buffered_part import BufferedPart
 from fastproxy.memory.parties import Callbacks
-from fastproxy.memory.spill import BATCH
+from fastproxy.memory.spill import AT_ONCE, BATCH
 from fastproxy.memory.spill_file import SpillFile
 from fastproxy.memory.upload_buffer import UploadBuffer
 from fastproxy.storage.contract import PartBody, StoreNeeds
@@ -112,6 +113,13 @@ class HeldBack(Executor):
             await asyncio.sleep(0)
 
 
+class SlowDisk(SpillFile):
+    """Nothing of it is in the page cache."""
+
+    def read_now(self, *args: Any) -> bool:
+        return False
+
+
 class BrokenDisk(SpillFile):
     """Fails while it is told to."""
 
@@ -121,6 +129,9 @@ class BrokenDisk(SpillFile):
         if self.is_broken:
             raise OSError(28, "No space left on device")
         super().write(*args)
+
+    def read_now(self, *args: Any) -> bool:
+        return not self.is_broken and super().read_now(*args)
 
     def read(self, *args: Any) -> None:
         if self.is_broken:
@@ -263,7 +274,8 @@ def test_a_reader_cancelled_while_a_thread_fills_its_window_gives_it_back_when_t
 ):
     async def test() -> None:
         threads = HeldBack()
-        arena = Arena(memory(10, blocks=100), reserve_bytes=SLAB, executor=threads)
+        setup = memory(10, blocks=100)
+        arena = Arena(setup, reserve_bytes=SLAB, executor=threads, spill_file=SlowDisk())
         buffer = Socket().open(arena, needs())
         others = [Socket().open(arena, needs()) for _ in range(8)]
         buffer.feed(b"a" * 1000)
@@ -289,6 +301,34 @@ def test_a_reader_cancelled_while_a_thread_fills_its_window_gives_it_back_when_t
             each.close()
         await threads.close(arena)
         assert arena.stats.slabs_used == 0
+
+    run(test)
+
+
+def test_what_the_system_holds_is_read_without_a_thread_and_a_few_windows_at_a_time() -> None:
+    async def test() -> None:
+        threads = HeldBack()
+        setup = Memory(budget=Size(8 << 20), slab=Size(SLAB), spill_budget=Size(8 << 20))
+        arena = Arena(setup, reserve_bytes=SLAB, executor=threads)
+        count = 2 * AT_ONCE
+        buffers = [Socket().open(arena, needs(SLAB, SLAB)) for _ in range(count)]
+        for number, buffer in enumerate(buffers):
+            buffer.feed(bytes([number]) * 1000)
+            arena._eviction.spill(buffer)
+        threads.work()
+        await until(lambda: arena.stats.spilled_total == count * 1000)
+        for buffer in buffers:
+            buffer.finish()
+        parts = [await buffer.next_part() for buffer in buffers]
+        reading = [asyncio.ensure_future(bytes_of(part)) for part in parts if part is not None]
+        read = [0]
+        while read[-1] < count:
+            await asyncio.sleep(0)
+            read.append(sum(task.done() for task in reading))
+        assert max(after - before for before, after in pairwise(read)) <= AT_ONCE
+        assert [await task for task in reading] == [bytes([n]) * 1000 for n in range(count)]
+        assert not threads.jobs
+        await threads.close(arena)
 
     run(test)
 

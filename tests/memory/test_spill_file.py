@@ -1,5 +1,6 @@
 """The real spill file on the real disk."""
 
+import errno
 import os
 from itertools import pairwise
 from pathlib import Path
@@ -33,6 +34,45 @@ def test_what_is_written_in_any_pieces_is_read_back(
     window = memoryview(bytearray(len(data) + 5))
     file.read(extents, window)
     assert bytes(window[: len(data)]) == data
+    window = memoryview(bytearray(len(data) + 5))
+    assert file.read_now(extents, window), "it was written just now"
+    assert bytes(window[: len(data)]) == data
+    file.close()
+
+
+def test_what_is_not_at_hand_is_not_waited_for() -> None:
+    file = SpillFile()
+    body = os.urandom(64 * BLOCK)
+    file.write([Extent(0, len(body))], [memoryview(body)])
+    window = memoryview(bytearray(2 * BLOCK))
+    assert not file.read_now([Extent(63 * BLOCK, 2 * BLOCK)], window), "shorter"
+    os.fsync(file._descriptor())
+    os.posix_fadvise(file._descriptor(), 0, 0, os.POSIX_FADV_DONTNEED)
+    if file.read_now([Extent(40 * BLOCK, 2 * BLOCK)], window):  # memory is its disk, as of tmpfs
+        assert window == body[40 * BLOCK : 42 * BLOCK]
+    file.read([Extent(40 * BLOCK, 2 * BLOCK)], window)
+    assert file.read_now([Extent(40 * BLOCK, 2 * BLOCK)], window)
+    assert window == body[40 * BLOCK : 42 * BLOCK]
+    file.close()
+
+
+@pytest.mark.parametrize(
+    ("number", "asks_again"), [(errno.EAGAIN, True), (errno.EIO, True), (errno.EOPNOTSUPP, False)]
+)
+def test_a_system_that_cannot_say_what_is_at_hand_is_asked_once(
+    monkeypatch: pytest.MonkeyPatch, number: int, asks_again: bool
+) -> None:
+    file, asked = SpillFile(), []
+
+    def refuse(*args: object) -> int:
+        asked.append(args)
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "preadv", refuse)
+    window = memoryview(bytearray(1))
+    assert not file.read_now([Extent(0, 1)], window)
+    assert not file.read_now([Extent(0, 1)], window)
+    assert len(asked) == 1 + asks_again
     file.close()
 
 
