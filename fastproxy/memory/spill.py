@@ -164,7 +164,7 @@ class Spill:
         """The bytes in order, a window at a time. Raises OwnFault if the disk fails.
 
         What the system still has in memory is read at once, for to ask a thread and to hear of it
-        takes longer: 15 % of the CPU of a storm. But only so many windows in an iteration of the
+        takes longer: 13 % of the CPU of a storm. But only so many windows in an iteration of the
         loop: with one for each part in flight, other requests waited twice as long.
         """
         window = await self._windows.take()
