@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from typing import Final
 
-from benchmarks.accounting import busy_seconds, cpu_seconds
+from benchmarks.accounting import busy_seconds, cpu_seconds, tcp_pressure
 from benchmarks.pattern import Body, prepare
 from benchmarks.processes import forked
 from benchmarks.storm import load, probes
@@ -93,6 +93,7 @@ def storm(plan: Plan, home: Path, spill: Path) -> Findings:
             store=place.store_stats(),
             memory=watcher.peak,
             tcp=watcher.tcp,
+            tcp_limit=tcp_pressure(),
             master=place.pid,
             seconds=seconds,
             cpu_s=cpu_s,

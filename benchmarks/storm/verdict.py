@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from benchmarks.accounting import Memory, tcp_pressure
+from benchmarks.accounting import Memory
 from benchmarks.pattern import Body, named
 from benchmarks.storm.load import Outcome
 from benchmarks.storm.probes import Probes
@@ -26,7 +26,8 @@ class Findings:
     objects: dict[str, str]  # the store's judgement by the name of the body
     store: dict[str, int]
     memory: dict[int, Memory]
-    tcp: int  # bytes of the kernel
+    tcp: int  # bytes of the kernel ...
+    tcp_limit: int  # ... and from how many on it makes all sockets slow
     master: int
     seconds: float
     cpu_s: float
@@ -106,7 +107,7 @@ class Findings:
             yield ("  master" if pid == self.master else f"  process {pid}"), sizes
         yield "total RSS", f"{total_rss(self.memory) / MIB:.0f} MiB"
         yield "total PSS", f"{sum(one.pss for one in self.memory.values()) / MIB:.0f} MiB"
-        limit = f"all sockets are slow from {tcp_pressure() / MIB:.0f} on"
+        limit = f"all sockets are slow from {self.tcp_limit / MIB:.0f} on"
         yield "TCP in the kernel, most", f"{self.tcp / MIB:.0f} MiB; {limit}"
 
     def _others(self) -> Iterable[tuple[str, str]]:

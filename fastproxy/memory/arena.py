@@ -306,25 +306,15 @@ class Arena:
     def _end_stalled(self) -> None:
         """Who holds what others wait for, cannot move and sends nothing: the longest so."""
         policy, owner = self._policy, self._policy.owner
-        if owner is not None and self._is_stalled(owner) and self._fits_disk(owner):
+        late = self._loop.time() - self._patience
+        if owner and _is_stalled(owner, late) and self._eviction.may_spill(self._uploads[owner]):
             policy.disown()  # others may have the reserve, and the disk its tail
         holders = (policy.owner, policy.line.head, *self._eviction.stranded)
-        stalled = [account for account in holders if account and self._is_stalled(account)]
+        stalled = [account for account in holders if account and _is_stalled(account, late)]
         if stalled and policy.queued:
             longest = min(stalled, key=lambda account: account.grew_at)
             detail = f"nothing came for {self._patience:g} s while others wait for memory"
             self._uploads[longest].fail(TooSlow(detail))
-
-    def _fits_disk(self, account: Account) -> bool:
-        return not self._spill.is_full and self._uploads[account].fits_disk()
-
-    def _is_stalled(self, account: Account) -> bool:
-        return bool(
-            account.standing is Standing.READING
-            and account.may_end
-            and account.held + account.disk
-            and account.grew_at <= self._loop.time() - self._patience
-        )
 
     def _watch(self) -> None:
         """Look again while uploads wait.
@@ -345,3 +335,13 @@ class Arena:
         self._round = 1 if self._took or not self._policy.queued else self._round * 2
         self._took = False
         self._watch()
+
+
+def _is_stalled(account: Account, late: float) -> bool:
+    """Whether it holds something, may send, and has sent nothing since `late`, in loop time."""
+    return (
+        account.standing is Standing.READING
+        and account.may_end
+        and account.held + account.disk > 0
+        and account.grew_at <= late
+    )

@@ -117,7 +117,7 @@ class Eviction:
         if may_cut and self._policy.flying < self._policy.share:
             buffer.cut()
             return slabs
-        if not self._may_spill(buffer):
+        if not self.may_spill(buffer):
             self._strand(buffer)
             return 0
         self._begin_spill(buffer, writes)
@@ -130,7 +130,8 @@ class Eviction:
         writes += begun
         return sum(write.slabs for write in begun)
 
-    def _may_spill(self, buffer: UploadBuffer) -> bool:
+    def may_spill(self, buffer: UploadBuffer) -> bool:
+        """Whether its tail may go to the disk, and has room there."""
         account, line = buffer.account, self._policy.line
         if account.claim and not line.may_spill(account, buffer.disk_missing):
             return False

@@ -15,7 +15,7 @@ from fastproxy.memory.blocks import Extent
 
 IOV_MAX = 1024  # views in one pwritev(2)
 KEEP_SIZE, PUNCH_HOLE = 0x01, 0x02  # linux/falloc.h
-NO_HOLES = NOT_KNOWN = frozenset({errno.EOPNOTSUPP, errno.ENOSYS})
+UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOSYS})
 
 
 class SpillFile:
@@ -71,7 +71,7 @@ class SpillFile:
                 if os.preadv(descriptor, target, extent.offset, os.RWF_NOWAIT) < extent.size:
                     return False
             except OSError as error:  # a thread will say so, if it is more than a want of patience
-                self._reads_now = error.errno not in NOT_KNOWN
+                self._reads_now = error.errno not in UNSUPPORTED
                 return False
             window = window[extent.size :]
         return True
@@ -89,7 +89,7 @@ class SpillFile:
             offset, size = ctypes.c_int64(extent.offset), ctypes.c_int64(extent.size)
             if libc.fallocate(descriptor, PUNCH_HOLE | KEEP_SIZE, offset, size):
                 number = ctypes.get_errno()
-                if number in NO_HOLES:
+                if number in UNSUPPORTED:
                     return
                 raise OSError(number, os.strerror(number))
 

@@ -9,7 +9,6 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
-import msgspec
 import pytest
 import uvloop
 
@@ -59,7 +58,9 @@ class Socket:
                 await asyncio.wait_for(self.may_read.wait(), 20)
 
 
-def memory(slabs: int, *, blocks: int = 0, queue: int = 100, flying: float = 0.5) -> Memory:
+def memory(
+    slabs: int, *, blocks: int = 0, queue: int = 100, flying: float = 0.5, stall: float = 10.0
+) -> Memory:
     """`slabs` of 1 KiB besides the window; `blocks` of disk."""
     return Memory(
         budget=Size((slabs + 1) * SLAB),
@@ -67,6 +68,7 @@ def memory(slabs: int, *, blocks: int = 0, queue: int = 100, flying: float = 0.5
         spill_budget=Size(blocks * SLAB),
         queue=queue,
         flying_share=flying,
+        stall_timeout=Duration(stall),
     )
 
 
@@ -498,9 +500,7 @@ def test_an_owner_that_falls_silent_is_ended_only_where_the_disk_has_no_room_for
     blocks: int,
 ) -> None:
     async def test() -> None:
-        setup = memory(12, blocks=blocks, flying=1.0)
-        setup = msgspec.structs.replace(setup, stall_timeout=Duration(0.1))
-        arena = Arena(setup, reserve_bytes=4 * SLAB)
+        arena = Arena(memory(12, blocks=blocks, flying=1.0, stall=0.1), reserve_bytes=4 * SLAB)
         hog = Socket().open(arena, needs(SLAB, SLAB))
         assert hog.feed(bytes(8 * SLAB)) == 8 * SLAB  # all but the reserve
         flying = [await hog.next_part() for _ in range(8)]
