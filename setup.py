@@ -1,6 +1,7 @@
 """Only the compiled rooms; everything else is in pyproject.toml."""
 
 import os
+import sys
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -63,12 +64,11 @@ ROOMS = [
 ]
 
 
-def extension(source: str) -> Extension:
-    path = Path("fastproxy", source)
+def extension(path: Path) -> Extension:
     return Extension(
         ".".join(path.with_suffix("").parts),
         [str(path)],
-        depends=["fastproxy/_slabs.pxi"] if source == "_chunker.pyx" else [],
+        depends=["fastproxy/_slabs.pxi"] if path.name == "_chunker.pyx" else [],
         extra_compile_args=FLAGS,
         extra_link_args=SANITIZERS,
     )
@@ -90,11 +90,17 @@ UNSAFE = [
     "wire/plain.pyx",
 ]
 
-SOURCES = (UNSAFE if SANITIZERS else ROOMS) if COMPILES else []
+# In a checkout, but in no wheel: what generates the load.
+LOAD = ["drive.pyx"] if {"--inplace", "-i"} & {*sys.argv} else []
+
+SOURCES = [
+    *(Path("fastproxy", room) for room in (UNSAFE if SANITIZERS else ROOMS)),
+    *(Path("benchmarks", source) for source in LOAD),
+]
 
 setup(
     ext_modules=cythonize(
-        [extension(source) for source in SOURCES],
+        [extension(source) for source in SOURCES if COMPILES],
         build_dir="build",
         nthreads=CORES,
         compiler_directives={

@@ -6,7 +6,7 @@ TCP relay shows how large a part.
 
 from dataclasses import dataclass, field, replace
 
-from benchmarks.openloop import Load, latencies, percentile, saturation
+from benchmarks.openloop import DRIVE_NEED, Load, latencies, percentile, saturation
 from benchmarks.peers import FASTPROXY, HAPROXY, NGINX, PLAIN, RELAY
 from benchmarks.question import Peer, Question, Target
 from benchmarks.wrk import CONNECTIONS
@@ -56,6 +56,7 @@ QUESTIONS = (
         lambda peer, scale: p99(peer, at_seventy(peer, scale), scale),
         PLAIN,
         (Target(1.0, "nginx"),),
+        (DRIVE_NEED,),
     ),
     Question(
         "p99 of small requests, all at 70 % of nginx's saturation",
@@ -63,5 +64,6 @@ QUESTIONS = (
         SameRate("nginx"),
         (NGINX, FASTPROXY, HAPROXY, RELAY),
         (Target(1.0, "nginx"),),
+        (DRIVE_NEED,),
     ),
 )

@@ -9,21 +9,20 @@ for every peer.
 import gc
 import math
 import random
-import select
 import socket
-import time
-from collections import deque
+from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
+from benchmarks.question import Need
+
 PATIENCE = 3  # times the duration of the load
-START = 0.1  # seconds before the first request is due: enough to compute when the others are
+START = 0.1  # seconds before the first request is due
 MANY = 1_000_000  # requests, more than any proxy answers while it is saturated
-READ = 65536
-STATUS = b"HTTP/1.1 200"
+DRIVE_NEED = Need("benchmarks.drive", command="scripts/setup test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +41,11 @@ def percentile(values: Sequence[float], share: float) -> float:
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
-def schedule(load: Load) -> list[float]:
+def schedule(load: Load) -> "array[float]":
     """When each request is due, in seconds from the beginning."""
     chance = random.Random(1)
     gaps = (chance.expovariate(load.rate) for _ in range(round(load.rate * load.seconds)))
-    return list(accumulate(gaps))
+    return array("d", accumulate(gaps))
 
 
 def latencies(port: int, load: Load) -> list[float]:
@@ -55,8 +54,8 @@ def latencies(port: int, load: Load) -> list[float]:
     One that has no answer after PATIENCE counts as if it came then. Raises RuntimeError for an
     answer that is not 200, and when a connection is closed.
     """
-    with _connected(port, load.connections) as connections, _undisturbed():
-        return _Drive(connections, load, schedule(load), PATIENCE * load.seconds).run()
+    found, lost = _drive(port, load, schedule(load), PATIENCE * load.seconds)
+    return found + lost
 
 
 def saturation(port: int, load: Load) -> float:
@@ -64,78 +63,25 @@ def saturation(port: int, load: Load) -> float:
 
     Some core is full then: the proxy's, or the load's. Raises what latencies() does.
     """
-    with _connected(port, load.connections) as connections, _undisturbed():
-        drive = _Drive(connections, load, [0.0] * MANY, load.seconds)
-        drive.run()
-        if not drive.found:
-            raise RuntimeError("nothing was answered")
-        return len(drive.found) / load.seconds
+    found, _ = _drive(port, load, array("d", bytes(8 * MANY)), load.seconds)
+    if not found:
+        raise RuntimeError("nothing was answered")
+    return len(found) / load.seconds
 
 
-class _Drive:
-    """One run over non-blocking connections, each of which carries one request at a time.
+def _drive(
+    port: int, load: Load, due: "array[float]", limit: float
+) -> tuple[list[float], list[float]]:
+    """The latencies of what was answered, and how long the rest had waited at the limit.
 
-    `due` and `limit` are seconds from its beginning; at the limit it ends.
+    `due` and `limit` are seconds from the beginning.
     """
+    from benchmarks.drive import Drive  # DRIVE_NEED: all other questions work without it
 
-    def __init__(
-        self, connections: list[socket.socket], load: Load, due: list[float], limit: float
-    ) -> None:
-        self.load = load
-        self.due = due
-        self.limit = limit
-        self.found: list[float] = []
-        self.sent = 0
-        self.free = deque(connections)
-        self.sockets = {connection.fileno(): connection for connection in connections}
-        self.waiting: dict[int, float] = {}  # descriptor -> when its request was due
-        self.partial: dict[int, bytes] = {}
-        self.epoll = select.epoll()
-        for descriptor in self.sockets:
-            self.epoll.register(descriptor, select.EPOLLIN)
-
-    def run(self) -> list[float]:
-        begin = time.perf_counter() + START
-        self.due = [begin + each for each in self.due]
-        self.limit += begin
-        with self.epoll:
-            while len(self.found) < len(self.due) and time.perf_counter() < self.limit:
-                self.send()
-                for descriptor, _ in self.epoll.poll(0) or self.sleep():
-                    self.receive(descriptor)
-        lost = [*self.waiting.values(), *self.due[self.sent :]]
-        return self.found + [self.limit - due for due in lost]
-
-    def send(self) -> None:
-        """What is due, over the connections that have been free for longest."""
-        now = time.perf_counter()
-        while self.free and self.sent < len(self.due) and self.due[self.sent] <= now:
-            connection = self.free.popleft()
-            self.waiting[connection.fileno()] = self.due[self.sent]
-            self.sent += 1
-            connection.send(self.load.request)
-
-    def sleep(self) -> list[tuple[int, int]]:
-        """Until there is an answer or a request is due; the answers there are."""
-        is_next = self.free and self.sent < len(self.due)
-        rest = (self.due[self.sent] if is_next else self.limit) - time.perf_counter()
-        # epoll itself counts in milliseconds.
-        if rest > 0 and select.select([self.epoll], [], [], rest)[0]:
-            return self.epoll.poll(0)
-        return []
-
-    def receive(self, descriptor: int) -> None:
-        connection = self.sockets[descriptor]
-        data = connection.recv(READ)
-        answer = self.partial.pop(descriptor) + data if descriptor in self.partial else data
-        is_good = descriptor in self.waiting and answer.startswith(STATUS[: len(answer)])
-        if not data or not is_good:
-            raise RuntimeError(f"{answer[:200]!r}" + ("" if data else ", then closed"))
-        if answer.endswith(self.load.tail):
-            self.found.append(time.perf_counter() - self.waiting.pop(descriptor))
-            self.free.append(connection)
-        else:
-            self.partial[descriptor] = answer
+    with _connected(port, load.connections) as connections, _undisturbed():
+        drive = Drive([each.fileno() for each in connections], load.request, load.tail)
+        waiting, sent = drive.run(due, START, limit)
+    return drive.found, [limit - each for each in (*waiting, *due[sent:])]
 
 
 @contextmanager

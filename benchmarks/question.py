@@ -21,11 +21,13 @@ def find_program(name: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """A program of a Debian package, or else a module of a package of PyPI."""
+    """A program of a Debian package, or else a module: of a package of PyPI, or ours, which
+    `command` compiles."""
 
     name: str
     debian: str = ""
     pypi: str = ""
+    command: str = ""
 
     @property
     def is_met(self) -> bool:
@@ -33,6 +35,8 @@ class Need:
         return bool(find_program(self.name) if self.debian else find_spec(self.name))
 
     def __str__(self) -> str:
+        if self.command:
+            return f"{self.name} (compiled by: {self.command})"
         kind, package = ("Debian", self.debian) if self.debian else ("PyPI", self.pypi)
         return f"{self.name} ({kind}: {package})"
 

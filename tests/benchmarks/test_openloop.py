@@ -1,10 +1,12 @@
 """The open-loop generator is honest: who stalls pays for everybody who had to wait."""
 
+import os
+import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from itertools import pairwise
 
@@ -127,6 +129,25 @@ def test_an_answer_in_pieces_is_one_answer() -> None:
 def test_other_answers_and_none_are_errors(serve: Serve, complaint: str) -> None:
     with server(serve) as port, pytest.raises((RuntimeError, ConnectionError), match=complaint):
         latencies(port, replace(LOAD, seconds=0.1))
+
+
+def test_an_answer_that_nobody_asked_for_is_an_error() -> None:
+    def serve(connection: socket.socket) -> None:
+        connection.send(ANSWER)
+        connection.recv(1)
+
+    slowly = replace(LOAD, rate=1, seconds=2)
+    with server(serve) as port, pytest.raises(RuntimeError, match=r"200 OK.*nobody asked for"):
+        latencies(port, slowly)
+
+
+def test_an_interrupt_ends_it() -> None:
+    with server(answering()) as port, ExitStack() as stack:
+        timer = threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT])
+        stack.callback(timer.join)
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            latencies(port, replace(LOAD, seconds=60))
 
 
 def test_saturation_is_what_comes_back_when_every_connection_always_has_a_request() -> None:

@@ -127,3 +127,9 @@ def test_a_module_that_is_not_installed_is_named_with_its_package() -> None:
     absent = Need("no_such_module", pypi="no-such-package")
     assert not absent.is_met
     assert str(absent) == "no_such_module (PyPI: no-such-package)"
+
+
+def test_what_is_not_compiled_names_the_command_that_compiles_it() -> None:
+    absent = Need("benchmarks.no_such_module", command="scripts/setup test")
+    assert not absent.is_met
+    assert str(absent) == "benchmarks.no_such_module (compiled by: scripts/setup test)"
