@@ -104,7 +104,7 @@ class Pool:
     def __repr__(self) -> str:
         return (
             f"<Pool {self.origin} open={len(self._open)} idle={len(self._idle)} "
-            f"waiting={len(self._waiting)}>"
+            f"waiting={self._waiting.count}>"
         )
 
     @property
@@ -171,12 +171,11 @@ class Pool:
 
     def give_back(self, connection: UpstreamConnection) -> None:
         """See Home."""
-        if self._waiting and not connection.is_silent():
-            connection.abort()
-            return
-        taker = self._next_taker()
-        if taker is not None:
-            taker.connected(connection)
+        if self._waiting.count:
+            if connection.is_silent() and (taker := self._next_taker()) is not None:
+                taker.connected(connection)
+            else:
+                connection.abort()
         elif self._is_closed or len(self._idle) >= self._max_idle:
             connection.abort()
         else:

@@ -22,7 +22,8 @@ def test_each_line_keeps_its_order_and_neither_is_served_twice_while_the_other_w
         for line in Line
     }
     before = None
-    while len(queue):
+    while queue.count:
+        assert queue.count == sum(map(len, waiting.values()))
         assert [queue.length(line) for line in Line] == [len(waiting[line]) for line in Line]
         found = queue.next()
         assert found is not None
