@@ -112,6 +112,12 @@ class Phase(Enum):
 _PREFACE, _HANDSHAKE, _OVER = Phase
 
 
+class _Channel(SecureChannel, asyncio.BufferedProtocol):
+    """What is compiled cannot inherit from a class of Python's; asyncio wants it to."""
+
+    __slots__ = ()
+
+
 class Arrival(Timed, asyncio.BufferedProtocol):
     """One client on its way in, counted as a connection. `welcome` makes what comes after."""
 
@@ -181,13 +187,13 @@ class Arrival(Timed, asyncio.BufferedProtocol):
         if not self._is_welcome():
             self.cut()
             return
-        protocol: Welcomed | SecureChannel
+        protocol: Welcomed | _Channel
         if entrance.certificates is None:
             protocol = self._welcome_as(Guest(self._ip), self._transport)
         else:
             self._phase = _HANDSHAKE
             loop = entrance.context.reactor.loop
-            protocol = SecureChannel(entrance.certificates, self, entrance.ciphertext, loop)
+            protocol = _Channel(entrance.certificates, self, entrance.ciphertext, loop)
             self._transport.set_protocol(protocol)
             protocol.connection_made(self._transport)
         if first and not self._transport.is_closing():
@@ -219,7 +225,8 @@ class Arrival(Timed, asyncio.BufferedProtocol):
         certificates = self._entrance.certificates
         is_known = certificates is not None and certificates.asks_clients
         subject = subject_of(channel.tls) if is_known else b""
-        self._welcome_as(Guest(self._ip, b"https", subject), channel)
+        transport = cast("asyncio.Transport", channel)
+        self._welcome_as(Guest(self._ip, b"https", subject), transport)
 
     def lost(self, error: Exception | None) -> None:
         """See Host."""

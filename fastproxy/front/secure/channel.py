@@ -37,8 +37,6 @@ _FREE, _FULL, _HELD, _CLEARING = Outflow
 class SecureChannel(SecureReading):
     """See the module."""
 
-    __slots__ = ("_backlog", "_outflow")
-
     def __init__(
         self,
         certificates: Certificates,

@@ -44,13 +44,12 @@ class Phase(Enum):
 HANDSHAKE, OPEN, ENDING, HALF_CLOSED, CLOSING, CLOSED = Phase
 
 
-class SecureLife(asyncio.BufferedProtocol, asyncio.Transport):
+class SecureLife:
     """See the module. Who inherits reads and writes: `_send` sends what was written.
 
     Protocol of the socket's transport, and transport of the connection.
     """
 
-    __slots__ = ("_error", "_host", "_phase", "_protocol", "_raw", "_records")
     _raw: asyncio.Transport  # from connection_made on
     _protocol: asyncio.BufferedProtocol  # from `secured` on
 
@@ -68,6 +67,10 @@ class SecureLife(asyncio.BufferedProtocol, asyncio.Transport):
     def _send(self) -> None:
         raise NotImplementedError
 
+    def pause_reading(self) -> None:
+        """See asyncio."""
+        raise NotImplementedError
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
         self._raw = cast("asyncio.Transport", transport)
@@ -81,7 +84,7 @@ class SecureLife(asyncio.BufferedProtocol, asyncio.Transport):
             host.lost(self._error)
         elif phase is not HANDSHAKE:
             self._protocol.connection_lost(self._error or exc)
-            del self._protocol
+            self._protocol = None  # type: ignore[assignment]  # it leads back to us
 
     def _shake_hands(self) -> None:
         try:

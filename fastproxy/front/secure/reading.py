@@ -42,8 +42,6 @@ _LIVING: Final = (OPEN, ENDING, HALF_CLOSED)
 class SecureReading(SecureLife):
     """See the module."""
 
-    __slots__ = ("_ciphertext", "_inflow", "_is_digesting", "_is_reading", "_kept", "_loop")
-
     def __init__(
         self,
         certificates: Certificates,
@@ -80,7 +78,7 @@ class SecureReading(SecureLife):
             return False
         if self._inflow is _FLOWING:
             self._inflow = _LAST
-        if not (self._kept or self._records.has_readable):
+        if not (self._kept or self._records.has_readable()):
             self._on_eof()
         return True
 
@@ -100,7 +98,7 @@ class SecureReading(SecureLife):
         self._is_reading = True
         if self._is_digesting or self._raw.is_closing():
             return
-        if self._kept or self._records.has_readable:
+        if self._kept or self._records.has_readable():
             self._loop.call_soon(self._go_on)
         else:
             self._raw.resume_reading()
@@ -119,8 +117,10 @@ class SecureReading(SecureLife):
         try:
             if not data:
                 self._hand_over()
-            while at < len(data) and self._wants_more:
-                self._records.feed(data[at : at + RECORD_BYTES])
+            while at < len(data) and self._wants_more():
+                self._records.feed(
+                    data[at : at + RECORD_BYTES] if len(data) > RECORD_BYTES else data
+                )
                 at += RECORD_BYTES
                 self._hand_over()
         except Exception:
@@ -129,10 +129,9 @@ class SecureReading(SecureLife):
         finally:
             self._is_digesting = False
         if self._phase is not CLOSED and self._inflow is not _ENDED:
-            self._kept = bytes(data[at:])
+            self._kept = bytes(data[at:]) if at < len(data) else b""
             self._read_on()
 
-    @property
     def _wants_more(self) -> bool:
         return self._phase is HANDSHAKE or (
             self._is_reading and self._phase in _LIVING and self._inflow is not _ENDED
@@ -142,7 +141,7 @@ class SecureReading(SecureLife):
         """What is here, while it is wanted."""
         if self._phase is HANDSHAKE:
             self._shake_hands()
-            if not self._records.has_readable:
+            if not self._records.has_readable():
                 return
         while self._is_reading and self._phase in _LIVING and self._read_some():
             pass
@@ -159,7 +158,7 @@ class SecureReading(SecureLife):
         del window  # its owner may want to be rid of it
         if size:
             self._protocol.buffer_updated(size)
-            return self._records.has_readable
+            return self._records.has_readable()
         if self._records.has_ended:
             self._on_eof()
         return False

@@ -14,18 +14,18 @@ Buffer = bytes | bytearray | memoryview
 class Records:
     """One connection's. `tls`: what was agreed on. `has_ended`: the peer has said goodbye."""
 
-    __slots__ = ("_early", "_incoming", "_outgoing", "has_ended", "tls")
-
     def __init__(self, certificates: Certificates) -> None:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.tls = certificates.accept(self._incoming, self._outgoing)
         self._early = b""  # decrypted before its time
+        self._may_hold = False  # OpenSSL, the rest of a record that filled the last window
         self.has_ended = False
 
-    @property
     def has_readable(self) -> bool:
         """Besides part of a record, which OpenSSL keeps, and which shows nowhere."""
-        return bool(self._incoming.pending or self._early or self.tls.pending())
+        if self._incoming.pending or self._early:
+            return True
+        return self._may_hold and self.tls.pending() > 0
 
     def shake_hands(self) -> bool:
         """Whether the handshake is done. Raises ssl.SSLError."""
@@ -54,6 +54,7 @@ class Records:
             size = 0
         if not size:
             self.has_ended = True
+        self._may_hold = size == len(window)
         return size
 
     def _read_early(self, window: Any) -> int:
