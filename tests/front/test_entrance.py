@@ -6,6 +6,7 @@ import random
 import ssl
 from collections.abc import Callable
 from functools import cache
+from itertools import cycle
 
 import pytest
 import trustme
@@ -409,6 +410,44 @@ def test_a_slow_reader_gets_every_byte_in_order(
         raw.deliver(client.encrypt(GET % 2))
         raw.take(1 << 20)
         assert client.received().endswith(body)
+
+    run(story)
+
+
+class Narrow(asyncio.BufferedProtocol):
+    """Lends windows of these sizes in turn, as the last bytes of a slab are."""
+
+    def __init__(self, sizes: list[int]) -> None:
+        self.sizes = cycle(sizes)
+        self.window = memoryview(b"")
+        self.got = bytearray()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        self.window = memoryview(bytearray(next(self.sizes)))
+        return self.window
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.got += self.window[:nbytes]
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(st.integers(1, 20_000), min_size=1, max_size=5),
+    st.lists(st.integers(1, 40_000), min_size=1, max_size=4),
+)
+def test_a_record_is_handed_over_whole_however_narrow_the_windows(
+    certificates: Certificates, windows: list[int], sizes: list[int]
+) -> None:
+    async def story() -> None:
+        raw, client = Site(Served()).welcome(certificates)
+        narrow = Narrow(windows)
+        channel_of(raw).set_protocol(narrow)
+        sent = b""
+        for seed, size in enumerate(sizes):
+            data = random.Random(seed).randbytes(size)
+            raw.deliver(client.encrypt(data))
+            sent += data
+            assert narrow.got == sent
 
     run(story)
 
