@@ -9,7 +9,7 @@ set -eu
 python=${1:-python}
 case $python in /*) ;; */*) python=$PWD/$python ;; esac  # we go elsewhere
 [ $# -gt 0 ] && shift
-[ $# -gt 0 ] || set -- tests/chunker tests/wire
+[ $# -gt 0 ] || set -- tests/chunker tests/wire tests/benchmarks/test_openloop.py
 root=$(cd "$(dirname "$0")/../.." && pwd)
 case $python in
 */*) python=$(cd "$(dirname "$python")" && pwd)/$(basename "$python") ;;  # we leave this directory
@@ -18,9 +18,9 @@ copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 
 cp "$root/setup.py" "$root/pyproject.toml" "$root/LICENSE" "$copy"
-tar -C "$root" --exclude=__pycache__ -cf - fastproxy | tar -C "$copy" -xf -
+tar -C "$root" --exclude=__pycache__ -cf - fastproxy benchmarks | tar -C "$copy" -xf -
 mkdir "$copy/tests"
-for part in __init__.py conftest.py chunker conformance express fuzz isolated loop support wire; do
+for part in __init__.py conftest.py benchmarks chunker conformance express fuzz isolated loop support wire; do
     cp -r "$root/tests/$part" "$copy/tests"
 done
 touch "$copy/README.md"
