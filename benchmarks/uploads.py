@@ -39,6 +39,7 @@ def storing(name: str = OURS, delay_ms: int = 0, **values: str) -> Contestant:
         with running([*command, "--delay-ms", str(delay_ms)], LOAD_CORE, log):
             wait_for(port, log)
             with ours("uploads.toml", STORE=str(port), **values).start(site) as peer:
+                upload(peer, "/uploads/x", CHUNK)  # a worker imports aioboto3 when it has begun
                 yield replace(peer, name=name)
 
     return Contestant(name, start)
