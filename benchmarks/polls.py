@@ -51,15 +51,21 @@ def _wait_for_redis(port: int) -> None:
         redis.ping()
 
 
-def as_runner(number: int) -> bytes:
-    """What a runner of GitLab sends, some 1,300 bytes; its key has the value 1."""
-    said = {"info": {"name": "gitlab-runner", "features": FEATURES}, "last_update": "1"}
-    body = json.dumps({**said, "token": f"glrt-{number:020}"})
+def key_of(number: int) -> str:
+    """What this runner waits for."""
+    return f"glrt-{number:020}"
+
+
+def as_runner(number: int, value: int) -> bytes:
+    """What a runner of GitLab sends, some 1,300 bytes. `value`: its key's."""
+    said = {"info": {"name": "gitlab-runner", "features": FEATURES}, "last_update": f"{value}"}
+    body = json.dumps({**said, "token": key_of(number)})
     return f"{HEAD}Content-Length: {len(body)}\r\n\r\n{body}".encode()
 
 
 class Crowd:
-    """So many who wait."""
+    """So many who wait, for whom nothing has changed since the crowd before: what was announced
+    to that is not forgotten at once."""
 
     def __init__(self, peer: Peer, count: int, stack: ExitStack) -> None:
         from redis import Redis
@@ -67,23 +73,27 @@ class Crowd:
         port = int((peer.directory / PORT_FILE).read_text())
         self._redis = stack.enter_context(Redis(port=port))
         self._count = count
-        self._redis.mset({f"glrt-{number:020}": "1" for number in range(count)})
+        self._value = int(self._redis.get(key_of(0)) or 1)
+        self._redis.mset({key_of(number): self._value for number in range(count)})
         self.clients = [stack.enter_context(connected(peer)) for _ in range(count)]
 
     def wait(self) -> None:
         """All ask, and are held. Raises RuntimeError when they are not in time."""
         for number, client in enumerate(self.clients):
-            client.sendall(as_runner(number))
+            client.sendall(as_runner(number, self._value))
         until = time.monotonic() + TIMEOUT_S
-        channels = [f"changes:glrt-{number:020}" for number in range(self._count)]
+        channels = [f"changes:{key_of(number)}" for number in range(self._count)]
         while sum(count for _, count in self._redis.pubsub_numsub(*channels)) < self._count:
             if time.monotonic() > until:
                 raise RuntimeError("not all are held")
             time.sleep(0.1)
 
     def change(self, number: int) -> None:
-        """What this one waits for changes."""
-        self._redis.publish(f"changes:glrt-{number:020}", "2")
+        """What this one waits for changes, as it does at GitLab: the key first, then the news."""
+        with self._redis.pipeline(transaction=False) as commands:
+            commands.set(key_of(number), self._value + 1)
+            commands.publish(f"changes:{key_of(number)}", self._value + 1)
+            commands.execute()
 
     def answered(self, client: socket.socket) -> None:
         """Raises RuntimeError for any other answer than the one to a change."""
