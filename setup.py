@@ -90,8 +90,11 @@ UNSAFE = [
     "wire/plain.pyx",
 ]
 
-# In a checkout, but in no wheel: what generates the load.
-LOAD = ["drive.pyx"] if {"--inplace", "-i"} & {*sys.argv} else []
+# In a checkout also what generates the load of benchmarks. It is in no wheel, and wheels take all
+# that is in the directory for what was built: in place has one of its own.
+IS_IN_PLACE = not {"--inplace", "-i"}.isdisjoint(sys.argv)
+LOAD = ["drive.pyx"] if IS_IN_PLACE else []
+BUILT = {"build_lib": "build/in-place"} if IS_IN_PLACE else {}
 
 SOURCES = [
     *(Path("fastproxy", room) for room in (UNSAFE if SANITIZERS else ROOMS)),
@@ -109,5 +112,5 @@ setup(
             "annotation_typing": False,  # they are for mypy; the .pxd files are for C
         },
     ),
-    options={"build_ext": {"parallel": CORES}},
+    options={"build_ext": {"parallel": CORES, **BUILT}},
 )
