@@ -93,13 +93,10 @@ UNSAFE = [
 # In a checkout also what generates the load of benchmarks. It is in no wheel, and wheels take all
 # that is in the directory for what was built: in place has one of its own.
 IS_IN_PLACE = not {"--inplace", "-i"}.isdisjoint(sys.argv)
-LOAD = ["drive.pyx"] if IS_IN_PLACE else []
+LOAD = [Path("benchmarks", "drive.pyx")] if IS_IN_PLACE else []
 BUILT = {"build_lib": "build/in-place"} if IS_IN_PLACE else {}
 
-SOURCES = [
-    *(Path("fastproxy", room) for room in (UNSAFE if SANITIZERS else ROOMS)),
-    *(Path("benchmarks", source) for source in LOAD),
-]
+SOURCES = [Path("fastproxy", room) for room in (UNSAFE if SANITIZERS else ROOMS)] + LOAD
 
 setup(
     ext_modules=cythonize(

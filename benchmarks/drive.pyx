@@ -1,15 +1,13 @@
 """The open loop itself, in C: in Python a request took it as long as a proxy, and then the figures
 told how full the load's core was."""
 
+cimport cython
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.errno cimport EAGAIN, EINTR, errno
-from libc.string cimport memcmp
+from libc.stdint cimport uint32_t
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.unistd cimport close
-
-cdef extern from "<stdint.h>" nogil:
-    ctypedef unsigned int uint32_t
 
 cdef extern from "<sys/epoll.h>" nogil:
     ctypedef union epoll_data_t:
@@ -49,16 +47,7 @@ cdef double _now() noexcept nogil:
     return time.tv_sec + time.tv_nsec * 1e-9
 
 
-cdef bint _is_whole(const char* answer, Py_ssize_t size, bytes tail) except -1:
-    """Whether it has come to its end. Raises RuntimeError when it is not 200."""
-    cdef Py_ssize_t seen = min(size, len(_STATUS))
-    if memcmp(answer, <const char*>_STATUS, seen):
-        raise RuntimeError(f"{answer[:min(size, 200)]!r}")
-    if size < len(tail):
-        return False
-    return memcmp(answer + size - len(tail), <const char*>tail, len(tail)) == 0
-
-
+@cython.final
 cdef class Drive:
     """See drive.pyi."""
 
@@ -163,27 +152,23 @@ cdef class Drive:
     cdef int _receive(self, int each) except -1:
         """Some of an answer, most often all of it."""
         cdef char memory[_READ]
-        cdef bytes whole
-        cdef bint is_over
+        cdef bytes answer
         cdef ssize_t size = recv(self._fds[each], memory, _READ, MSG_DONTWAIT)
         if size < 0:
             if errno == EAGAIN:
                 return 0
             PyErr_SetFromErrno(OSError)
+        answer = self._partial.pop(each, b"") + memory[:size]
         if size == 0:
-            raise RuntimeError(f"{self._partial.get(each, b'')[:200]!r}, then closed")
+            raise RuntimeError(f"{answer[:200]!r}, then closed")
         if self._since[each] < 0:
-            raise RuntimeError(f"{memory[:min(size, 200)]!r}, which nobody asked for")
-        if each in self._partial:
-            whole = self._partial.pop(each) + memory[:size]
-            is_over = _is_whole(whole, len(whole), self._tail)
-        else:
-            whole = None
-            is_over = _is_whole(memory, size, self._tail)
-        if is_over:
+            raise RuntimeError(f"{answer[:200]!r}, which nobody asked for")
+        if not answer.startswith(_STATUS[:len(answer)]):
+            raise RuntimeError(f"{answer[:200]!r}")
+        if answer.endswith(self._tail):
             self._answered(each)
         else:
-            self._partial[each] = memory[:size] if whole is None else whole
+            self._partial[each] = answer
         return 0
 
     cdef int _answered(self, int each) except -1:

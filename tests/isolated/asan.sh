@@ -1,7 +1,7 @@
 #!/bin/sh
-# The rooms with C of their own (setup.py lists them) under AddressSanitizer and
-# UndefinedBehaviorSanitizer: builds a sanitized copy in a temporary directory and runs their tests
-# against it. The checkout is left alone; its other rooms are copied as they were built.
+# The rooms with C of their own (setup.py lists them) and the load generator of benchmarks under
+# AddressSanitizer and UndefinedBehaviorSanitizer: builds a sanitized copy in a temporary directory
+# and runs their tests against it. The checkout is left alone; its other rooms are copied as they were built.
 #
 #     tests/isolated/asan.sh [python [tests and flags of pytest ...]]
 set -eu

@@ -4,7 +4,7 @@ cdef class SecureLife:
     cdef readonly Records _records
     cdef object _host, _phase, _error, _raw, _protocol
 
-    cpdef _send(self)
+    cdef _send(self)
     cdef _shake_hands(self)
     cdef _flush(self)
     cdef _all_is_sent(self)

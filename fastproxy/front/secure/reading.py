@@ -118,9 +118,7 @@ class SecureReading(SecureLife):
             if not data:
                 self._hand_over()
             while at < len(data) and self._wants_more():
-                self._records.feed(
-                    data[at : at + RECORD_BYTES] if len(data) > RECORD_BYTES else data
-                )
+                self._records.feed(data[at : at + RECORD_BYTES])
                 at += RECORD_BYTES
                 self._hand_over()
         except Exception:
@@ -129,7 +127,7 @@ class SecureReading(SecureLife):
         finally:
             self._is_digesting = False
         if self._phase is not CLOSED and self._inflow is not _ENDED:
-            self._kept = bytes(data[at:]) if at < len(data) else b""
+            self._kept = bytes(data[at:])
             self._read_on()
 
     def _wants_more(self) -> bool:

@@ -1,5 +1,6 @@
 cdef class Records:
-    cdef readonly object _incoming, _outgoing
+    cdef object _incoming
+    cdef readonly object _outgoing
     cdef readonly object tls
     cdef bytes _early
     cdef bint _may_hold
