@@ -76,6 +76,9 @@ class BodyReading(ConnectionLife):
             else:
                 self._wait_as_phase_says()
                 self._link.start_reading()
+                exchange = self._exchange
+                if exchange is not None and exchange.direct is not None:
+                    self._link.read_with(self._context.reactor.bulk, self)
 
     def _on_pending(self) -> None:
         """Hand over what was read before it was wanted, as far as there is room."""

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from fastproxy.front.probe import PeerState, peer_state
-from fastproxy.loop.readiness import Descriptor
+from fastproxy.loop.readiness import Descriptor, Reader, Readiness
 from fastproxy.wire.framing import Piece
 from fastproxy.wire.kernel import unacknowledged, unread
 from fastproxy.wire.scratch import Scratch
@@ -109,6 +109,11 @@ class Link:
         if not self.is_reading and not self.has_eof and self._transport is not None:
             self.is_reading = True
             self._descriptor.resume()
+
+    def read_with(self, readiness: Readiness, reader: Reader) -> None:
+        """What is read now is read past the transport, where that is possible."""
+        if self.is_reading and self._transport is not None:
+            readiness.take(self._descriptor, reader)
 
     def write(self, pieces: Sequence[Piece]) -> None:
         """Write in one call to the kernel, as far as it takes it."""

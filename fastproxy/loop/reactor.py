@@ -1,18 +1,38 @@
-"""What all connections of a process share: loop, read buffer, timer, and a set of sockets."""
+"""What all connections of a process share: loop, read buffer, timer, and two sets of sockets."""
 
 import asyncio
-
-from msgspec import Struct, field
+from typing import Final
 
 from fastproxy.loop.deadlines import Deadlines
 from fastproxy.loop.readiness import Readiness
 from fastproxy.wire.scratch import Scratch
 
+# Of a turn: what comes of them, parts sent and tails spilled, takes its time in the same turn.
+_BULK_AT_ONCE: Final = 16
 
-class Reactor(Struct, frozen=True):
-    """See the module."""
 
-    loop: asyncio.AbstractEventLoop
-    scratch: Scratch
-    deadlines: Deadlines
-    readiness: Readiness = field(default_factory=Readiness)
+class Reactor:
+    """See the module. `readiness` is for plain requests; `bulk`, for bodies, lets them go first."""
+
+    __slots__ = ("bulk", "deadlines", "loop", "readiness", "scratch")
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, scratch: Scratch, deadlines: Deadlines
+    ) -> None:
+        self.loop = loop
+        self.scratch = scratch
+        self.deadlines = deadlines
+        self.readiness = Readiness()
+        self.bulk = Readiness(self.readiness, _BULK_AT_ONCE)
+
+    def start(self) -> None:
+        """Begin to tick, and to read past the transports. Raises OSError."""
+        self.deadlines.start()
+        self.readiness.start(self.loop)
+        self.bulk.start(self.loop)
+
+    def stop(self) -> None:
+        """Leave all that is left to the transports, and tick no more."""
+        self.bulk.stop()
+        self.readiness.stop()
+        self.deadlines.stop()

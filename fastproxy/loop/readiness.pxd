@@ -10,7 +10,7 @@ cdef extern from "<sys/epoll.h>" nogil:
         epoll_data_t data
 
 cdef enum:
-    _AT_ONCE = 64  # events, before the loop has its turn
+    _MOST = 64  # events, before the loop has its turn
 
 cdef class Reader(Timed):
     cpdef get_buffer(self, Py_ssize_t sizehint)
@@ -37,11 +37,12 @@ cdef class Descriptor:
 
 cdef class Readiness:
     cdef object _loop, _set
-    cdef int _fd
+    cdef int _fd, _at_once
+    cdef Readiness _urgent
     cdef list _watched  # by their number
     cdef readonly bint is_on
     cdef bint _is_at_work
-    cdef epoll_event _events[_AT_ONCE]
+    cdef epoll_event _events[_MOST]
     cdef int _found
     cdef long long _looks
 
@@ -50,3 +51,5 @@ cdef class Readiness:
     cdef bint _look(self) except -1
     cdef bint _is_due_after(self, int done) except -1
     cdef bint _is_quiet(self, Descriptor descriptor) except -1
+    cdef _catch_up(self)
+    cpdef _on_ready(self)

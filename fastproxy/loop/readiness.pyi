@@ -43,9 +43,15 @@ class Descriptor:
         """The transport is gone. Idempotent."""
 
 class Readiness:
-    """The connections of a process that are read past their transports."""
+    """Connections of a process that are read past their transports, so many in a turn of the loop.
+
+    Between any two of them those that are `urgent` are read.
+    """
 
     is_on: bool
+
+    def __init__(self, urgent: Readiness | None = None, at_once: int = 64) -> None:
+        """`at_once`: 1 to 64, else ValueError."""
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to take connections. Raises OSError."""
@@ -54,4 +60,7 @@ class Readiness:
         """Take no more, and read none of those that are left."""
 
     def take(self, descriptor: Descriptor, reader: Reader) -> bool:
-        """Read past the transport, which reads now, until there is trouble. False: not possible."""
+        """Read past the transport, which reads now, until there is trouble. False: not possible.
+
+        It may be in another such set, which it leaves.
+        """

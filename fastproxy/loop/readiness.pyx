@@ -130,7 +130,11 @@ cdef class Descriptor:
 cdef class Readiness:
     """See readiness.pyi."""
 
-    def __init__(self):
+    def __init__(self, urgent=None, at_once=_MOST):
+        if not 0 < at_once <= _MOST:
+            raise ValueError(f"{at_once} at once")
+        self._urgent = urgent
+        self._at_once = at_once
         self._watched = []
         self._fd = -1
 
@@ -154,7 +158,9 @@ cdef class Readiness:
         cdef epoll_event event
         cdef int fd = descriptor.fd
         if descriptor._reader is not None:
-            return True
+            if descriptor._readiness is self:
+                return True
+            descriptor.leave()
         event.events = EPOLLIN | EPOLLRDHUP | EPOLLET
         event.data.fd = fd
         if fd < 0 or not self.is_on or epoll_ctl(self._fd, EPOLL_CTL_ADD, fd, &event):
@@ -179,7 +185,7 @@ cdef class Readiness:
 
     cdef bint _look(self) except -1:
         """Find who is due besides those we know of. False: perhaps not all of them."""
-        cdef int room = _AT_ONCE - self._found
+        cdef int room = self._at_once - self._found
         cdef int i, found
         if not room:
             return False
@@ -207,13 +213,19 @@ cdef class Readiness:
             self._is_at_work and not descriptor._is_due and self._look() and not descriptor._is_due
         )
 
-    def _on_ready(self):
+    cdef _catch_up(self):
+        if self.is_on and not self._is_at_work:
+            self._on_ready()
+
+    cpdef _on_ready(self):
         """Until nobody is due; after so many at once the loop has its turn."""
         cdef int i = 0
         self._found = 0
         self._is_at_work = True
         try:
             while self._is_due_after(i):
+                if self._urgent is not None:
+                    self._urgent._catch_up()
                 descriptor = self._watched[self._events[i].data.fd]
                 if descriptor is not None:  # else what came before has ended it
                     (<Descriptor>descriptor)._is_due = False

@@ -73,8 +73,7 @@ class App:
 
     async def start(self) -> None:
         """Begin accepting on the context's listeners."""
-        self._reactor.deadlines.start()
-        self._reactor.readiness.start(self._reactor.loop)
+        self._reactor.start()
         for application in self._handlers.applications:
             await application.start()
         self._handlers.polling.start()
@@ -146,8 +145,7 @@ class App:
         for application in self._handlers.applications:
             await application.stop()
         await self._resources.close(max(undo_s, _UNDO_GRACE_S))
-        self._reactor.readiness.stop()
-        self._reactor.deadlines.stop()
+        self._reactor.stop()
 
 
 def _is_upload(exchange: Exchange) -> bool:

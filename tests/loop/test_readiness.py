@@ -63,12 +63,16 @@ class Site:
         self.loop = asyncio.get_running_loop()
         self.readiness = Readiness()
         self.readiness.start(self.loop)
+        self.bulk = Readiness(self.readiness, at_once=2)
+        self.bulk.start(self.loop)
         self.far: list[socket.socket] = []
         self.near: list[Listener] = []
         self.faults: list[dict[str, Any]] = []
         self.loop.set_exception_handler(lambda loop, context: self.faults.append(context))
 
-    async def connect(self, *, take: bool = True) -> tuple[Listener, socket.socket]:
+    async def connect(
+        self, *, take: bool = True, bulk: bool = False
+    ) -> tuple[Listener, socket.socket]:
         with socket.create_server(("127.0.0.1", 0)) as server:
             far = socket.create_connection(server.getsockname())
             near, _ = server.accept()
@@ -77,13 +81,15 @@ class Site:
         _, listener = await self.loop.create_connection(Listener, sock=near)
         self.near.append(listener)
         if take:
-            assert self.readiness.take(listener.descriptor, listener)
+            readiness = self.bulk if bulk else self.readiness
+            assert readiness.take(listener.descriptor, listener)
         return listener, far
 
     async def close(self) -> None:
         for listener in self.near:
             listener.transport.abort()
         await until(lambda: all(listener.is_lost for listener in self.near))
+        self.bulk.stop()
         self.readiness.stop()
         for far in self.far:
             far.close()
@@ -352,3 +358,60 @@ async def test_before_its_start_and_after_its_end_nothing_is_taken(site: Site) -
     assert not site.readiness.take(listener.descriptor, listener)
     far.sendall(b"by the transport")
     await read(listener, 16)
+
+
+@story
+async def test_only_so_many_are_read_before_the_loop_has_its_turn(site: Site) -> None:
+    pairs = [await site.connect(bulk=True) for _ in range(7)]
+    order: list[str] = []
+    for listener, _ in pairs:
+        listener.then = lambda: (order.append("read"), site.loop.call_soon(order.append, "turn"))  # type: ignore[assignment]
+    for _, far in pairs:
+        far.sendall(b"here")
+    await until(lambda: order.count("turn") == 7)
+    assert all(listener.read == b"here" for listener, _ in pairs)
+    in_turns = "".join(word[0] for word in order).split("t")
+    assert max(map(len, in_turns)) == 2
+
+
+@story
+async def test_urgent_ones_are_read_between_any_two_others(site: Site) -> None:
+    """What comes for them while another is at work."""
+    urgent, far_of_urgent = await site.connect()
+    pairs = [await site.connect(bulk=True) for _ in range(5)]
+    order: list[str] = []
+    urgent.then = lambda: order.append("urgent")
+    for listener, _ in pairs:
+        listener.then = lambda: (order.append("bulk"), far_of_urgent.sendall(b"!"))  # type: ignore[assignment]
+    for _, far in pairs:
+        far.sendall(b"here")
+    await until(lambda: len(order) == 10)
+    assert order == ["bulk", "urgent"] * 5
+
+
+@story
+async def test_a_connection_moves_from_one_set_to_another(site: Site) -> None:
+    listener, far = await site.connect(bulk=True)
+    far.sendall(b"one")
+    await read(listener, 3)
+    assert site.readiness.take(listener.descriptor, listener)
+    site.bulk.stop()
+    far.sendall(b"two")
+    await read(listener, 6)
+    assert listener.read == b"onetwo"
+    assert not listener.transport.is_reading()
+
+
+@story
+async def test_the_urgent_ones_may_have_ended_before(site: Site) -> None:
+    listener, far = await site.connect(bulk=True)
+    site.readiness.stop()
+    far.sendall(b"on its own")
+    await read(listener, 10)
+    assert listener.read == b"on its own"
+
+
+@pytest.mark.parametrize("count", [-1, 0, 65])
+def test_a_turn_has_room_for_one_to_sixty_four(count: int) -> None:
+    with pytest.raises(ValueError, match="at once"):
+        Readiness(at_once=count)
