@@ -2,8 +2,6 @@
 
 from enum import Enum
 
-from msgspec import Struct
-
 NEVER = -1
 
 
@@ -17,22 +15,29 @@ class Standing(Enum):
     DONE = "done"
 
 
-class Account(Struct, eq=False):
-    """One upload's share of the memory. Counts are slabs, on disk blocks of the same size.
+READING, QUEUED, LINED, HELD, DONE = Standing
 
-    `age` orders uploads by when they were opened: the smaller, the older. `claim`: what a part that
-    the reserve does not hold may need before it can move; 0: its parts can leave early.
-    """
 
-    age: int
-    opened_at: float
-    claim: int = 0
-    is_endless: bool = False  # its only part is complete when the body is, however long that is
-    may_end: bool = False  # its task hears of it through `next_part`
-    grew_at: float = 0.0  # when bytes came last, or when it was told to go on
-    standing: Standing = Standing.READING
-    ticket: int = NEVER  # its valid place in a queue; older places are stale
-    epoch: int = NEVER  # when it grew last; NEVER: it has nothing to spill
-    held: int = 0  # of the unfinished part
-    disk: int = 0  # of the unfinished part
-    flying: int = 0  # of complete parts that were not released yet
+class Account:
+    """One upload's share of the memory. Counts are slabs, on disk blocks of the same size."""
+
+    __slots__ = ("age", "claim", "disk", "epoch", "flying", "grew_at", "held", "is_endless",
+                 "may_end", "opened_at", "standing", "ticket")  # fmt: skip
+
+    def __init__(
+        self, age: int, opened_at: float, claim: int = 0, *, may_end: bool = False
+    ) -> None:
+        self.age = age  # orders uploads by when they were opened: the smaller, the older
+        self.opened_at = opened_at
+        # What a part that the reserve does not hold may need before it can move; 0: its parts can
+        # leave early.
+        self.claim = claim
+        self.is_endless = False  # its only part is complete when the body is, however long that is
+        self.may_end = may_end  # its task hears of it through `next_part`
+        self.grew_at = opened_at  # when bytes came last, or when it was told to go on
+        self.standing = READING
+        self.ticket = NEVER  # its valid place in a queue; older places are stale
+        self.epoch = NEVER  # when it grew last; NEVER: it has nothing to spill
+        self.held = 0  # of the unfinished part
+        self.disk = 0  # of the unfinished part
+        self.flying = 0  # of complete parts that were not released yet

@@ -10,7 +10,7 @@ from msgspec import Struct
 from fastproxy._chunker import Chunker, SlabPool
 from fastproxy.config.schema import Memory
 from fastproxy.errors import MemoryShort, TooSlow
-from fastproxy.memory.account import Account, Standing
+from fastproxy.memory.account import LINED, QUEUED, READING, Account
 from fastproxy.memory.eviction import Eviction
 from fastproxy.memory.parties import Needs, Signals, is_rigid
 from fastproxy.memory.policy import Marks, Policy
@@ -142,7 +142,7 @@ class Arena:
         TooSlow, without it the caller sees to it that nothing is held for ever. Raises MemoryShort.
         """
         now = self._loop.time()
-        account = Account(next(self._ages), now, grew_at=now, may_end=most is not None)
+        account = Account(next(self._ages), now, may_end=most is not None)
         if most is None:
             account.is_endless = needs.max_parts == 1
         elif is_rigid(needs):
@@ -201,11 +201,11 @@ class Arena:
             self._eviction.relieve()
         if self._policy.ask(buffer.account, self._pool.free_count):
             return True
-        if buffer.account.standing is Standing.QUEUED:
+        if buffer.account.standing is QUEUED:
             if not self._spill.is_busy and buffer.can_cut:
                 buffer.cut()  # neither memory nor disk has room for the rest of its part
             self._resume(limit=1)
-        elif buffer.account.standing is Standing.LINED:
+        elif buffer.account.standing is LINED:
             self._resume(limit=0)
         self._watch()
         return False
@@ -233,7 +233,7 @@ class Arena:
     def _stop_if_short(self, buffer: UploadBuffer) -> None:
         """An upload that lost its tail needs a slab for its next read: is there one?"""
         account = buffer.account
-        if account.standing is Standing.READING and self._spare(account) <= 0:
+        if account.standing is READING and self._spare(account) <= 0:
             self._policy.pause(account)
             self._watch()
             buffer.signals.on_pause()
@@ -282,7 +282,7 @@ class Arena:
     def _cut_owner(self) -> None:
         """The owner waits for nothing but its own part: it must fly as it is."""
         owner = self._policy.owner
-        if owner is None or owner.standing is not Standing.QUEUED or self._spare(owner) > 0:
+        if owner is None or owner.standing is not QUEUED or self._spare(owner) > 0:
             return
         if self._uploads[owner].can_cut:
             self._uploads[owner].cut()
@@ -293,7 +293,7 @@ class Arena:
         A disk that turned out smaller than configured does not keep what was promised to it.
         """
         head = self._policy.line.head
-        if head is None or head.standing is not Standing.LINED or not self._policy.line.is_on_disk:
+        if head is None or head.standing is not LINED or not self._policy.line.is_on_disk:
             return
         buffer = self._uploads[head]
         if self._spare(head) > 0 or buffer.is_being_written:
@@ -340,7 +340,7 @@ class Arena:
 def _is_stalled(account: Account, late: float) -> bool:
     """Whether it holds something, may send, and has sent nothing since `late`, in loop time."""
     return (
-        account.standing is Standing.READING
+        account.standing is READING
         and account.may_end
         and account.held + account.disk > 0
         and account.grew_at <= late

@@ -2,7 +2,7 @@
 
 import heapq
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 
 class Extent(Struct, frozen=True):
@@ -85,11 +85,14 @@ class Blocks:
                 heapq.heappush(self._clean, block)
 
 
-class Holding(Struct):
+class Holding:
     """The blocks of one part. The last is filled up by the next spill, so trickles waste none."""
 
-    blocks: list[int] = field(default_factory=list)
-    used: int = 0  # bytes
+    __slots__ = ("blocks", "used")
+
+    def __init__(self) -> None:
+        self.blocks: list[int] = []
+        self.used = 0  # bytes
 
     def missing(self, size: int, block: int) -> int:
         """Blocks to take before `size` more bytes fit."""

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from typing import ClassVar, Final, Protocol
+from typing import Final, Protocol
 
 from fastproxy._chunker import Part
 from fastproxy.memory.blocks import Holding
@@ -27,9 +27,9 @@ class BufferedPart:
     Satisfies fastproxy.storage.contract.PartBody. `offset` and `size` in bytes of the stream.
     """
 
-    __slots__ = ("_holding", "_listener", "_memory", "_on_disk", "_spill", "_writing", "is_last",
-                 "is_released", "number", "offset", "size")  # fmt: skip
-    is_retained: ClassVar[bool] = True
+    __slots__ = ("_holding", "_in_memory", "_listener", "_memory", "_on_disk", "_spill", "_writing",
+                 "is_last", "is_released", "number", "offset", "size", "slabs")  # fmt: skip
+    is_retained = True
 
     def __init__(self, number: int, offset: int, spill: Spill, listener: Listener) -> None:
         self.number = number
@@ -37,20 +37,14 @@ class BufferedPart:
         self.size = 0
         self.is_last = False
         self.is_released = False
+        self.slabs = 0  # that it holds, also those that are being written
         self._spill = spill
         self._listener = listener
         self._memory = _NOTHING  # follows what is on disk
+        self._in_memory = 0  # bytes
         self._on_disk = 0  # bytes; of the holding's, more may be on their way there
         self._holding = Holding()
         self._writing = 0  # leading pieces of memory
-
-    @property
-    def slabs(self) -> int:
-        """Slabs it holds, also those that are being written."""
-        return self._slabs(self._memory)
-
-    def _slabs(self, pieces: Sequence[Part]) -> int:
-        return sum(-(-piece.size // self._spill.slab) for piece in pieces)
 
     @property
     def is_being_written(self) -> bool:
@@ -64,6 +58,11 @@ class BufferedPart:
             if self._memory is _NOTHING:
                 self._memory = []
             self._memory.append(piece)
+            self._in_memory += piece.size
+            self.slabs += self._slabs_of(piece)
+
+    def _slabs_of(self, piece: Part) -> int:
+        return -(-piece.size // self._spill.slab)
 
     @property
     def blocks(self) -> int:
@@ -72,17 +71,15 @@ class BufferedPart:
 
     def missing(self, more: int) -> int:
         """Blocks to take before its memory and `more` bytes of its tail fit on disk."""
-        size = sum(piece.size for piece in self._memory) + more
-        return self._holding.missing(size, self._spill.slab)
+        return self._holding.missing(self._in_memory + more, self._spill.slab)
 
     def fits(self, more: int) -> bool:
         """Has the disk budget room for its memory and `more` bytes of its tail?"""
-        return self._spill.fits(self._holding, sum(piece.size for piece in self._memory) + more)
+        return self._spill.fits(self._holding, self._in_memory + more)
 
     def spill(self) -> Write | None:
         """Begin to write its memory to disk; None if it has none. `fits` was asked before."""
-        used = self._holding.used
-        size = sum(piece.size for piece in self._memory)
+        used, size = self._holding.used, self._in_memory
         extents = self._spill.plan(self._holding, size) if size else None
         if extents is None:
             return None
@@ -97,18 +94,19 @@ class BufferedPart:
     def _landed(self, written: int, used: int) -> None:
         pieces = self._memory[: self._writing]
         self._writing = 0
-        freed = 0
+        before = self.slabs
         if self.is_released:
             self._spill.give(self._holding)
         elif written:
             self._on_disk = used + written
             self._memory = self._memory[len(pieces) :] or _NOTHING
-            freed = self._slabs(pieces)
+            self._in_memory -= written
             for piece in pieces:
+                self.slabs -= self._slabs_of(piece)
                 piece.release()
         else:  # nothing is lost: the bytes are where they were
             self._spill.undo(self._holding, used)
-        self._listener.landed(self, freed)
+        self._listener.landed(self, before - self.slabs)
 
     async def chunks(self) -> AsyncIterator[Sequence[memoryview]]:
         """Runs of views, each valid until the next is asked for; can be called again for a retry.
@@ -137,10 +135,11 @@ class BufferedPart:
         if self.is_released:
             return
         self.is_released = True
-        freed = self.slabs
+        freed, self.slabs = self.slabs, 0
         for piece in self._memory:
             piece.release()
         self._memory = _NOTHING
+        self._in_memory = 0
         if not self._writing:  # else when the write has ended
             self._spill.give(self._holding)
         self._listener.released(self, freed)

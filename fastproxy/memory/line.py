@@ -8,7 +8,7 @@ as what can move without it has moved.
 
 import heapq
 
-from fastproxy.memory.account import Account, Standing
+from fastproxy.memory.account import LINED, Account
 
 STAGING = 16  # slabs kept for the head while its part is collected on disk
 
@@ -50,10 +50,10 @@ class Line:
     def pass_on(self) -> None:
         """A head that holds nothing and waits for nothing gives way."""
         head = self.head
-        if head is not None and not head.held + head.disk and head.standing is not Standing.LINED:
+        if head is not None and not head.held + head.disk and head.standing is not LINED:
             self.step_back(head)
 
-    def hold(self, account: Account, *, held: int, disk: int) -> None:
+    def hold(self, account: Account, held: int, disk: int) -> None:
         """Its unfinished part has so many slabs and blocks now."""
         if account in self._members:
             self._held += held - account.held
@@ -63,7 +63,7 @@ class Line:
     @property
     def kept(self) -> int:
         """Slabs that nobody but the head may take."""
-        head = self.head
+        head = self.head if self._members else None  # mostly there is no line
         if head is None:
             return 0
         missing = head.claim - head.disk

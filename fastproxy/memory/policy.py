@@ -11,7 +11,7 @@ from itertools import count
 
 from msgspec import Struct
 
-from fastproxy.memory.account import Account, Standing
+from fastproxy.memory.account import DONE, HELD, LINED, QUEUED, READING, Account, Standing
 from fastproxy.memory.growth import GrowthOrder
 from fastproxy.memory.line import Line
 
@@ -43,9 +43,9 @@ class Policy:
         self._tickets = count()
         self._order = GrowthOrder()
         self._places: dict[Standing, list[tuple[int, int, Account]]] = {
-            Standing.QUEUED: [],
-            Standing.LINED: [],
-            Standing.HELD: [],
+            QUEUED: [],
+            LINED: [],
+            HELD: [],
         }
         self._waiting = dict.fromkeys(self._places, 0)
         self._owner: Account | None = None
@@ -76,12 +76,12 @@ class Policy:
     @property
     def queued(self) -> int:
         """Uploads that wait for memory."""
-        return self._waiting[Standing.QUEUED] + self._waiting[Standing.LINED]
+        return self._waiting[QUEUED] + self._waiting[LINED]
 
     @property
     def paused(self) -> int:
         """Uploads that wait for memory or for their store."""
-        return self.queued + self._waiting[Standing.HELD]
+        return self.queued + self._waiting[HELD]
 
     def oldest_paused(self) -> Account | None:
         """The upload that waits and was opened first."""
@@ -102,9 +102,9 @@ class Policy:
 
     def end(self, account: Account) -> None:
         """The upload takes no more bytes. Idempotent."""
-        if account.standing is Standing.DONE:
+        if account.standing is DONE:
             return
-        self._leave(account, Standing.DONE)
+        self._leave(account, DONE)
         self.emptied(account)
         self.line.leave(account)
 
@@ -121,13 +121,13 @@ class Policy:
 
     def ask(self, account: Account, free: int) -> bool:
         """May it take one more slab? If not, it waits from now on."""
-        if account.standing is not Standing.READING:
+        if account.standing is not READING:
             return False
         if account.flying and self.flying >= self.share:
-            self._wait(account, Standing.HELD)
+            self._wait(account, HELD)
         elif self.spare(account, free) <= 0 or not self._has_turn(account):
             self.pause(account)
-        return account.standing is Standing.READING
+        return account.standing is READING
 
     def _has_turn(self, account: Account) -> bool:
         return not account.claim or self.line.admits(account)
@@ -141,7 +141,7 @@ class Policy:
 
     def took(self, account: Account, slabs: int) -> None:
         """It took slabs from the pool."""
-        self.line.hold(account, held=account.held + slabs, disk=account.disk)
+        self.line.hold(account, account.held + slabs, account.disk)
         self._taken += slabs
         if self._taken >= self._turn:
             self._taken %= self._turn
@@ -159,16 +159,16 @@ class Policy:
 
     def spilling(self, account: Account, disk: int) -> None:
         """Its unfinished part has `disk` blocks now; memory comes back when they are written."""
-        self.line.hold(account, held=account.held, disk=disk)
+        self.line.hold(account, account.held, disk)
 
     def settled(self, account: Account, held: int, disk: int) -> None:
         """After a spill its unfinished part has `held` slabs in memory and `disk` blocks."""
-        self.line.hold(account, held=held, disk=disk)
+        self.line.hold(account, held, disk)
         self.grew(account)
 
     def emptied(self, account: Account) -> None:
         """The unfinished part holds nothing: it is complete, or there will be no more."""
-        self.line.hold(account, held=0, disk=0)
+        self.line.hold(account, 0, 0)
         self._order.drop(account)
         if account is self._owner:
             self.disown()
@@ -184,7 +184,7 @@ class Policy:
         """Slabs of a complete part were given back."""
         account.flying -= slabs
         self.flying -= slabs
-        if account.standing is Standing.HELD and not account.flying:
+        if account.standing is HELD and not account.flying:
             self._grounded.append(account)
 
     # --- choices
@@ -195,7 +195,7 @@ class Policy:
 
     def pause(self, account: Account) -> None:
         """Stop a reading upload for want of memory."""
-        self._wait(account, Standing.LINED if account.claim else Standing.QUEUED)
+        self._wait(account, LINED if account.claim else QUEUED)
 
     def resumable(self, free: int, limit: int, is_stuck: bool) -> list[Account]:
         """Who goes on now, oldest first: at most `limit` of those who wait for memory.
@@ -208,26 +208,26 @@ class Policy:
 
     def _resume_held(self) -> list[Account]:
         """As many as the flying share has room for their parts."""
-        resumed = [account for account in self._grounded if account.standing is Standing.HELD]
+        resumed = [account for account in self._grounded if account.standing is HELD]
         self._grounded.clear()
         for account in resumed:
-            self._leave(account, Standing.READING)
+            self._leave(account, READING)
         room = self.share - self.flying
-        while room > 0 and (head := self._head(Standing.HELD)) is not None:
+        while room > 0 and (head := self._head(HELD)) is not None:
             room -= max(1, head.flying, head.held)
-            self._leave(head, Standing.READING)
+            self._leave(head, READING)
             resumed.append(head)
         return resumed
 
     def _resume_queued(self, free: int, limit: int, is_stuck: bool) -> list[Account]:
         resumed: list[Account] = []
         owner = self._owner
-        if owner is not None and owner.standing is Standing.QUEUED and self.spare(owner, free) > 0:
-            self._leave(owner, Standing.READING)
+        if owner is not None and owner.standing is QUEUED and self.spare(owner, free) > 0:
+            self._leave(owner, READING)
             resumed.append(owner)
         if self.spare(None, free) > 0:
-            while len(resumed) < limit and (account := self._head(Standing.QUEUED)) is not None:
-                self._leave(account, Standing.READING)
+            while len(resumed) < limit and (account := self._head(QUEUED)) is not None:
+                self._leave(account, READING)
                 resumed.append(account)
         elif is_stuck and free > 0 and (heir := self._heir()) is not None:
             self._own(heir)
@@ -238,19 +238,19 @@ class Policy:
         """The head of the line whatever the limit; those behind it while there is room for them."""
         resumed: list[Account] = []
         head = self.line.head
-        if head is not None and head.standing is Standing.LINED and self.spare(head, free) > 0:
-            self._leave(head, Standing.READING)
+        if head is not None and head.standing is LINED and self.spare(head, free) > 0:
+            self._leave(head, READING)
             resumed.append(head)
-        while len(resumed) < limit and (account := self._head(Standing.LINED)) is not None:
+        while len(resumed) < limit and (account := self._head(LINED)) is not None:
             if self.spare(account, free) <= 0 or not self.line.admits(account):
                 break
-            self._leave(account, Standing.READING)
+            self._leave(account, READING)
             resumed.append(account)
         return resumed
 
     def _heir(self) -> Account | None:
         """Who owns the reserve next; an older upload gets it from one that took nothing of it."""
-        head, owner = self._head(Standing.QUEUED), self._owner
+        head, owner = self._head(QUEUED), self._owner
         if head is None or owner is None:
             return head
         return head if self._owned == 0 and head.age < owner.age else None
@@ -260,7 +260,7 @@ class Policy:
         self.disown()
         self._order.drop(account)
         self._owner = account
-        self._leave(account, Standing.READING)
+        self._leave(account, READING)
 
     def disown(self) -> None:
         """The owner of the reserve, if there is one, is one of many again: its tail can leave."""
@@ -275,7 +275,7 @@ class Policy:
         """
         self.line.pass_on()
         owner = self._owner
-        if owner is not None and self._owned == 0 and owner.standing is Standing.READING:
+        if owner is not None and self._owned == 0 and owner.standing is READING:
             self.disown()
 
     # --- queues

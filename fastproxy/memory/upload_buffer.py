@@ -8,7 +8,7 @@ from typing_extensions import Buffer
 
 from fastproxy._chunker import Chunker, Part
 from fastproxy.errors import FastproxyError
-from fastproxy.memory.account import Account, Standing
+from fastproxy.memory.account import READING, Account
 from fastproxy.memory.blocks import Holding
 from fastproxy.memory.buffered_part import BufferedPart
 from fastproxy.memory.parties import Needs, Signals
@@ -61,6 +61,9 @@ class Stage(Enum):
     CLOSED = "closed"
 
 
+OPEN, FAILED, FINISHED, CLOSED = Stage
+
+
 class UploadBuffer:
     """Bytes in on the socket's side, complete parts out on the store's; single-threaded.
 
@@ -110,7 +113,7 @@ class UploadBuffer:
         self._spill = spill
         self._slab = spill.slab
         self._latest = 0  # bytes that the latest read brought
-        self._stage = Stage.OPEN
+        self._stage = OPEN
         self._completed = 0  # parts
         self._begun: BufferedPart | None = None  # spilled pieces of the unfinished part
         self._parts = _NO_PARTS  # complete and not released
@@ -142,7 +145,7 @@ class UploadBuffer:
 
     def _next_slab(self) -> int:
         """Bytes that fit into the slab it may take now."""
-        if self._stage is not Stage.OPEN or not self._keeper.ask(self):
+        if self._stage is not OPEN or not self._keeper.ask(self):
             return 0
         return min(self._slab, self._chunker.part_room)
 
@@ -198,14 +201,14 @@ class UploadBuffer:
 
     def resumed(self) -> None:
         """From the loop: reading may go on."""
-        if self._stage is Stage.OPEN and self.account.standing is Standing.READING:
+        if self._stage is OPEN and self.account.standing is READING:
             self.signals.on_resume()
 
     def finish(self) -> None:
         """The stream ended: what is held is the last part. Idempotent; nothing after close."""
-        if self._stage is not Stage.OPEN:
+        if self._stage is not OPEN:
             return
-        self._stage = Stage.FINISHED
+        self._stage = FINISHED
         self._chunker.finish()
         self._collect()
         if self._waiting:
@@ -218,7 +221,7 @@ class UploadBuffer:
     @property
     def is_finished(self) -> bool:
         """The stream has ended and all its bytes are in parts."""
-        return self._stage is Stage.FINISHED
+        return self._stage is FINISHED
 
     @property
     def parts_waiting(self) -> int:
@@ -227,7 +230,7 @@ class UploadBuffer:
 
     def tell_when_ready(self) -> bool:
         """From within the socket's side, `on_ready`; False when that is so already."""
-        self._tells = not self._waiting and self._stage is Stage.OPEN
+        self._tells = not self._waiting and self._stage is OPEN
         return self._tells
 
     async def next_part(self) -> BufferedPart | None:
@@ -242,7 +245,7 @@ class UploadBuffer:
                     raise fault
                 finally:
                     del fault  # whose frames would keep their views, and so their slabs
-            if self._stage is not Stage.OPEN:
+            if self._stage is not OPEN:
                 return None
             if self._arrival is None:
                 self._arrival = asyncio.get_running_loop().create_future()
@@ -251,9 +254,9 @@ class UploadBuffer:
 
     def close(self) -> None:
         """Give back everything, also parts handed out, and wake who waits. Idempotent."""
-        if self._stage is Stage.CLOSED:
+        if self._stage is CLOSED:
             return
-        self._stage = Stage.CLOSED
+        self._stage = CLOSED
         self._drop_tail()
         self._waiting.clear()
         for part in list(self._parts):
@@ -264,9 +267,9 @@ class UploadBuffer:
 
     def fail(self, fault: FastproxyError) -> None:
         """End it here: `next_part` raises `fault`. Its unfinished part is given back at once."""
-        if self._stage is not Stage.OPEN:
+        if self._stage is not OPEN:
             return
-        self._stage = Stage.FAILED
+        self._stage = FAILED
         self._fault = fault
         self._drop_tail()
         self._waiting.clear()
@@ -340,7 +343,7 @@ class UploadBuffer:
         begun = self._begun
         size = self._chunker.tail_size + (0 if begun is None else begun.size)
         return (
-            self._stage is Stage.OPEN
+            self._stage is OPEN
             and not self._needs.equal_parts
             and size >= self._needs.min_part
             and self._completed + 1 < self._needs.max_parts

@@ -8,7 +8,9 @@ from fastproxy.memory.growth import GrowthOrder
 
 
 def account(age: int, held: int = 1) -> Account:
-    return Account(age=age, opened_at=0.0, held=held)
+    made = Account(age=age, opened_at=0.0)
+    made.held = held
+    return made
 
 
 def test_the_one_that_grew_least_lately_comes_first() -> None:

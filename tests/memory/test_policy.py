@@ -10,7 +10,8 @@ MARKS = Marks(
 
 def owning(policy: Policy, age: int, *, is_endless: bool = False) -> Account:
     """An upload that waited and got the reserve."""
-    account = Account(age, 0.0, is_endless=is_endless)
+    account = Account(age, 0.0)
+    account.is_endless = is_endless
     policy.open(account)
     policy.pause(account)
     assert policy.resumable(free=4, limit=1, is_stuck=True) == [account]
