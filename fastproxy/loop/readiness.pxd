@@ -51,5 +51,5 @@ cdef class Readiness:
     cdef bint _look(self) except -1
     cdef bint _is_due_after(self, int done) except -1
     cdef bint _is_quiet(self, Descriptor descriptor) except -1
-    cdef _catch_up(self)
+    cpdef catch_up(self)
     cpdef _on_ready(self)

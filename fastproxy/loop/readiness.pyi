@@ -21,6 +21,10 @@ class Descriptor:
     def is_silent(self) -> bool:
         """Whether nothing lies in the kernel to be read."""
 
+    @property
+    def is_taken(self) -> bool:
+        """Whether it is read past its transport."""
+
     def mark(self) -> None:
         """Something was sent, to which there may be an answer."""
 
@@ -58,6 +62,12 @@ class Readiness:
 
     def stop(self) -> None:
         """Take no more, and read none of those that are left."""
+
+    def catch_up(self) -> None:
+        """Read who is due now, in the middle of other work, at a place where anything may happen.
+
+        It costs a system call when nobody is.
+        """
 
     def take(self, descriptor: Descriptor, reader: Reader) -> bool:
         """Read past the transport, which reads now, until there is trouble. False: not possible.

@@ -59,6 +59,11 @@ cdef class Descriptor:
             return True
         return unread(self.fd) == 0
 
+    @property
+    def is_taken(self):
+        """See readiness.pyi."""
+        return self._reader is not None
+
     cpdef void mark(self) noexcept:
         """See readiness.pyi."""
         if self._reader is not None:
@@ -213,7 +218,8 @@ cdef class Readiness:
             self._is_at_work and not descriptor._is_due and self._look() and not descriptor._is_due
         )
 
-    cdef _catch_up(self):
+    cpdef catch_up(self):
+        """See readiness.pyi."""
         if self.is_on and not self._is_at_work:
             self._on_ready()
 
@@ -225,7 +231,7 @@ cdef class Readiness:
         try:
             while self._is_due_after(i):
                 if self._urgent is not None:
-                    self._urgent._catch_up()
+                    self._urgent.catch_up()
                 descriptor = self._watched[self._events[i].data.fd]
                 if descriptor is not None:  # else what came before has ended it
                     (<Descriptor>descriptor)._is_due = False

@@ -128,9 +128,14 @@ class _Exchange(Timed):
         self.was_stale = False
 
     async def run(self, *, fresh: bool, over: UpstreamConnection | None = None) -> Answer:
-        """The answer; whatever happens, nothing of this attempt goes on afterwards."""
+        """The answer; whatever happens, nothing of this attempt goes on afterwards.
+
+        Many requests begin in a turn of the loop, many parts leave in it: those of clients that are
+        plain need not wait for all of them.
+        """
         try:
             if over is None:
+                self._reactor.readiness.catch_up()
                 self._pool.acquire(self, fresh=fresh, line=self._call.line)
             else:
                 self.connected(over)
@@ -148,6 +153,7 @@ class _Exchange(Timed):
     async def _send(self, connection: UpstreamConnection) -> None:
         call = self._call
         connection.begin(self, call.method.encode("ascii"), call.timeout_s)
+        connection.read_with(self._reactor.bulk)
         head = request_head(call.method.encode("ascii"), call.target, self._lines())
         self._watch_progress()
         is_whole = True
@@ -180,6 +186,7 @@ class _Exchange(Timed):
     async def _send_run(self, connection: UpstreamConnection, run: Sequence[memoryview]) -> None:
         """On its own, for while the next run is awaited no variable may hold a view of the last."""
         for burst in _bursts(run) if connection.copies else (run,):
+            self._reactor.readiness.catch_up()
             if self._answer.done():
                 return
             connection.send(burst)

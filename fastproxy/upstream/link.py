@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Final
 
 from fastproxy.loop.keepalive import watch_peer
-from fastproxy.loop.readiness import Descriptor, Reader
+from fastproxy.loop.readiness import Descriptor, Reader, Readiness
 from fastproxy.wire.framing import Piece
 from fastproxy.wire.kernel import unacknowledged
 from fastproxy.wire.scratch import Scratch
@@ -58,6 +58,11 @@ class Link(Reader):
     def copies(self) -> bool:
         """Whether `send` copies, as it must under TLS."""
         return self._copies
+
+    def read_with(self, readiness: Readiness) -> None:
+        """What comes is read past the transport, where that is possible, unless it is already."""
+        if self._transport is not None and not self._descriptor.is_taken:
+            readiness.take(self._descriptor, self)
 
     def is_silent(self) -> bool:
         """Whether nothing has come that was not read: it would pass for the next answer.

@@ -59,14 +59,14 @@ def answers(peer: Peer) -> None:
         peer.send(ANSWERS.get(request.target, response(request.body)))
 
 
-def watched(pid: int) -> list[int]:
-    """How many descriptors each of its epoll sets has."""
+def watched(pid: int) -> int:
+    """How many descriptors its epoll sets have, but for the loop's own, which is the largest."""
     sets = []
     for fd in os.listdir(f"/proc/{pid}/fd"):
         if os.readlink(f"/proc/{pid}/fd/{fd}") == "anon_inode:[eventpoll]":
             with open(f"/proc/{pid}/fdinfo/{fd}") as info:
                 sets.append(sum(line.startswith("tfd:") for line in info))
-    return sorted(sets)
+    return sum(sorted(sets)[:-1])
 
 
 def same(raw: bytes) -> bytes:
@@ -175,10 +175,10 @@ def test_both_connections_of_plain_requests_are_read_past_the_loop_until_they_en
         with running.client() as client:
             for _ in range(3):
                 assert client.get("/a").status == 200
-            assert watched(running.worker)[0] == 2
-        eventually(lambda: watched(running.worker)[0] == 1, "the client is no longer read")
+            assert watched(running.worker) == 2
+        eventually(lambda: watched(running.worker) == 1, "the client is no longer read")
         assert running.get("/close").body == b"last"
-        eventually(lambda: watched(running.worker)[0] == 0, "nobody is left")
+        eventually(lambda: watched(running.worker) == 0, "nobody is left")
 
 
 def test_the_log_tells_the_backends_time_from_all_of_it() -> None:

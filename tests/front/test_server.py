@@ -59,12 +59,12 @@ def with_front(
         with socket.create_server(("127.0.0.1", 0)) as listener:
             listener.setblocking(False)
             await server.start([listener], backlog)
-            reactor.deadlines.start()
+            reactor.start()
             try:
                 await use(context, listener.getsockname(), reports)
             finally:
                 server.cut()
-                reactor.deadlines.stop()
+                reactor.stop()
                 await asyncio.sleep(0.01)
         assert troubles == []
 

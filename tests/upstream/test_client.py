@@ -1,9 +1,12 @@
 """Whole requests with a body from memory: what is held while it is sent, and when it is sent."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 import uvloop
@@ -11,6 +14,7 @@ import uvloop
 from fastproxy.errors import BackendFault, BackendTimeout
 from fastproxy.loop.deadlines import Deadlines
 from fastproxy.loop.reactor import Reactor
+from fastproxy.loop.readiness import Descriptor, Reader
 from fastproxy.upstream.client import Answer, Call, HttpClient, perform
 from fastproxy.upstream.connection import UpstreamConnection
 from fastproxy.upstream.origin import parse_origin
@@ -29,14 +33,14 @@ def with_client(
     async def main() -> None:
         loop = asyncio.get_running_loop()
         reactor = Reactor(loop, Scratch(), Deadlines(loop))
-        reactor.deadlines.start()
+        reactor.start()
         client = HttpClient(reactor, PoolLimits(), tls)
         try:
             async with asyncio.timeout(30):
                 await use(client)
         finally:
             client.close()
-            reactor.deadlines.stop()
+            reactor.stop()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())
@@ -226,10 +230,12 @@ def with_one_connection(
     async def main(store: Origin) -> None:
         loop = asyncio.get_running_loop()
         reactor = Reactor(loop, Scratch(), Deadlines(loop))
+        reactor.start()
         pool = Pool(parse_origin(store.address), PoolLimits(max_connections=1), reactor)
         async with asyncio.timeout(30):
             await use(pool, store)
         pool.close()
+        reactor.stop()
 
     with (
         origin(script) as store,
@@ -286,3 +292,94 @@ def test_who_is_cancelled_as_its_answer_ends_leaves_the_connection_to_the_next()
         following.connection.abort()
 
     with_one_connection(echo, use)
+
+
+def test_answers_that_come_at_once_are_read_a_few_in_a_turn_of_the_loop() -> None:
+    """A connection that is new or kept: each wakes a task, and clients have their turn between."""
+    count = 30
+    asked, answered = Barrier(count + 1), Barrier(count + 1)
+    turns: list[str] = []
+
+    def script(peer: Peer) -> None:
+        while peer.request() is not None:
+            asked.wait(30)
+            peer.send(response(b"here"))
+            answered.wait(30)
+
+    async def ask(client: HttpClient, url: str) -> None:
+        answer = await client.request("GET", url, headers=[])
+        assert answer.body == b"here"
+        turns.append("a")
+        asyncio.get_running_loop().call_soon(turns.append, "t")
+
+    async def use(client: HttpClient) -> None:
+        for _ in range(2):
+            turns.clear()
+            asking = [asyncio.create_task(ask(client, f"{store.address}/")) for _ in range(count)]
+            await asyncio.to_thread(asked.wait, 30)
+            answered.wait(30)  # the loop stands: all have come when it goes on
+            await asyncio.gather(*asking)
+            assert max(map(len, "".join(turns).split("t"))) <= 8
+        assert store.connections == count
+
+    with origin(script) as store:
+        with_client(use)
+
+
+class Plain(Reader, asyncio.BufferedProtocol):  # type: ignore[misc]  # as in front/server.py
+    """Tells of each of its reads."""
+
+    is_over = False
+
+    def __init__(self, order: list[str]) -> None:
+        super().__init__()
+        self._order = order
+        self._memory = bytearray(64)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return memoryview(self._memory)
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._order.append("plain")
+
+
+def test_plain_clients_are_served_while_requests_begin_and_bodies_leave() -> None:
+    """Between any two of them, in the middle of a turn of the loop."""
+    order: list[str] = []
+
+    async def put(client: HttpClient, url: str, far: socket.socket) -> None:
+        body = Telling(order, far)
+        far.sendall(b"!")
+        order.append("begins")
+        await client.request("PUT", url, headers=[], body=body)
+
+    async def use(client: HttpClient) -> None:
+        far, near = socket.socketpair()
+        near.setblocking(False)
+        loop = asyncio.get_running_loop()
+        transport, plain = await loop.create_connection(lambda: Plain(order), sock=near)
+        assert client._reactor.readiness.take(Descriptor(transport, near.fileno()), plain)
+        await asyncio.gather(*(put(client, f"{store.address}/", far) for _ in range(5)))
+        transport.abort()
+        far.close()
+        assert order.count("begins") == order.count("leaves") == 5
+        assert all(after == "plain" for before, after in pairwise(order) if before != "plain")
+
+    with origin(echo) as store:
+        with_client(use)
+
+
+class Telling:
+    """A body of one run: as it leaves, something comes from a plain client."""
+
+    size = 4
+    is_retained = True
+
+    def __init__(self, order: list[str], far: socket.socket) -> None:
+        self._order = order
+        self._far = far
+
+    async def chunks(self) -> AsyncIterator[Sequence[memoryview]]:
+        self._far.sendall(b"!")
+        self._order.append("leaves")
+        yield [memoryview(b"body")]
