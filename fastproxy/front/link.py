@@ -112,8 +112,7 @@ class Link:
 
     def read_with(self, readiness: Readiness, reader: Reader) -> None:
         """What is read now is read past the transport, where that is possible."""
-        if self.is_reading and self._transport is not None:
-            readiness.take(self._descriptor, reader)
+        readiness.take(self._descriptor, reader)
 
     def write(self, pieces: Sequence[Piece]) -> None:
         """Write in one call to the kernel, as far as it takes it."""

@@ -15,7 +15,7 @@ _BULK_AT_ONCE: Final = 8
 class Reactor:
     """See the module. `readiness` is for plain requests, and they go first.
 
-    `bulk`: bodies that are taken over, and the answers of who is told of them and of their stores.
+    `bulk`: bodies that are taken over, and what answers our own whole requests, stores above all.
     """
 
     __slots__ = ("bulk", "deadlines", "loop", "readiness", "scratch")
@@ -36,7 +36,7 @@ class Reactor:
         self.bulk.start(self.loop)
 
     def stop(self) -> None:
-        """Leave all that is left to the transports, and tick no more."""
+        """Read nothing more past the transports, and tick no more."""
         self.bulk.stop()
         self.readiness.stop()
         self.deadlines.stop()

@@ -166,9 +166,12 @@ cdef class Readiness:
             if descriptor._readiness is self:
                 return True
             descriptor.leave()
+            descriptor.resume()  # for it may not be possible here
         event.events = EPOLLIN | EPOLLRDHUP | EPOLLET
         event.data.fd = fd
-        if fd < 0 or not self.is_on or epoll_ctl(self._fd, EPOLL_CTL_ADD, fd, &event):
+        if fd < 0 or not self.is_on or descriptor._transport.is_closing():
+            return False  # of one that is closing the number may be somebody else's by now
+        if epoll_ctl(self._fd, EPOLL_CTL_ADD, fd, &event):
             return False
         descriptor._transport.pause_reading()
         descriptor._readiness = self

@@ -63,7 +63,7 @@ class Line:
     @property
     def kept(self) -> int:
         """Slabs that nobody but the head may take."""
-        head = self.head if self._members else None  # mostly there is no line
+        head = self.head
         if head is None:
             return 0
         missing = head.claim - head.disk

@@ -128,13 +128,11 @@ class _Exchange(Timed):
         self.was_stale = False
 
     async def run(self, *, fresh: bool, over: UpstreamConnection | None = None) -> Answer:
-        """The answer; whatever happens, nothing of this attempt goes on afterwards.
-
-        Many requests begin in a turn of the loop, many parts leave in it: those of clients that are
-        plain need not wait for all of them.
-        """
+        """The answer; whatever happens, nothing of this attempt goes on afterwards."""
         try:
             if over is None:
+                # Many requests begin in a turn of the loop, and many parts leave in it: plain ones
+                # of clients need not wait for all of them.
                 self._reactor.readiness.catch_up()
                 self._pool.acquire(self, fresh=fresh, line=self._call.line)
             else:

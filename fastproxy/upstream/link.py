@@ -61,7 +61,7 @@ class Link(Reader):
 
     def read_with(self, readiness: Readiness) -> None:
         """What comes is read past the transport, where that is possible, unless it is already."""
-        if self._transport is not None and not self._descriptor.is_taken:
+        if not self._descriptor.is_taken:
             readiness.take(self._descriptor, self)
 
     def is_silent(self) -> bool:

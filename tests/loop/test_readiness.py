@@ -403,6 +403,25 @@ async def test_a_connection_moves_from_one_set_to_another(site: Site) -> None:
 
 
 @story
+async def test_who_cannot_move_to_another_set_is_read_by_its_transport(site: Site) -> None:
+    listener, far = await site.connect(bulk=True)
+    assert not Readiness().take(listener.descriptor, listener)
+    assert listener.transport.is_reading()
+    far.sendall(b"not lost")
+    await read(listener, 8)
+    assert listener.read == b"not lost"
+
+
+@story
+async def test_who_is_closing_is_not_taken(site: Site) -> None:
+    """Its number may be that of another connection, whose bytes it would get."""
+    listener, _ = await site.connect(take=False)
+    listener.transport.abort()  # of which its protocol has not heard yet
+    assert not site.readiness.take(listener.descriptor, listener)
+    assert not listener.descriptor.is_taken
+
+
+@story
 async def test_the_urgent_ones_may_have_ended_before(site: Site) -> None:
     listener, far = await site.connect(bulk=True)
     site.readiness.stop()

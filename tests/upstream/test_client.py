@@ -14,12 +14,12 @@ import uvloop
 from fastproxy.errors import BackendFault, BackendTimeout
 from fastproxy.loop.deadlines import Deadlines
 from fastproxy.loop.reactor import Reactor
-from fastproxy.loop.readiness import Descriptor, Reader
 from fastproxy.upstream.client import Answer, Call, HttpClient, perform
 from fastproxy.upstream.connection import UpstreamConnection
 from fastproxy.upstream.origin import parse_origin
 from fastproxy.upstream.pool import Pool, PoolLimits
 from fastproxy.wire.scratch import Scratch
+from tests.loop.test_readiness import Listener
 from tests.support.origin import Origin, Peer, Request, echo, origin, response
 from tests.support.tls import tls_before
 from tests.support.waiting import until
@@ -326,23 +326,6 @@ def test_answers_that_come_at_once_are_read_a_few_in_a_turn_of_the_loop() -> Non
         with_client(use)
 
 
-class Plain(Reader, asyncio.BufferedProtocol):  # type: ignore[misc]  # as in front/server.py
-    """Tells of each of its reads."""
-
-    is_over = False
-
-    def __init__(self, order: list[str]) -> None:
-        super().__init__()
-        self._order = order
-        self._memory = bytearray(64)
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return memoryview(self._memory)
-
-    def buffer_updated(self, nbytes: int) -> None:
-        self._order.append("plain")
-
-
 def test_plain_clients_are_served_while_requests_begin_and_bodies_leave() -> None:
     """Between any two of them, in the middle of a turn of the loop."""
     order: list[str] = []
@@ -357,8 +340,9 @@ def test_plain_clients_are_served_while_requests_begin_and_bodies_leave() -> Non
         far, near = socket.socketpair()
         near.setblocking(False)
         loop = asyncio.get_running_loop()
-        transport, plain = await loop.create_connection(lambda: Plain(order), sock=near)
-        assert client._reactor.readiness.take(Descriptor(transport, near.fileno()), plain)
+        transport, plain = await loop.create_connection(Listener, sock=near)
+        plain.then = lambda: order.append("plain")
+        assert client._reactor.readiness.take(plain.descriptor, plain)
         await asyncio.gather(*(put(client, f"{store.address}/", far) for _ in range(5)))
         transport.abort()
         far.close()
